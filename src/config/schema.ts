@@ -1,0 +1,202 @@
+import Type from 'typebox'
+
+// Every setting: its type, its default and one sentence. The JSON schema that checks a file, the types that the rooms
+// see and docs/config.md all come from here.
+
+const closed = { additionalProperties: false }
+
+function section<P extends Type.TProperties>(description: string, properties: P) {
+  return Type.Object(properties, { ...closed, description, default: {} })
+}
+const text = (value: string, description: string) => Type.String({ default: value, description })
+const flag = (value: boolean, description: string) => Type.Boolean({ default: value, description })
+const whole = (value: number, minimum: number, maximum: number, description: string) =>
+  Type.Integer({ default: value, minimum, maximum, description })
+const list = (description: string) => Type.Array(Type.String(), { default: [], description })
+function oneOf<const W extends string>(words: readonly W[], value: W, description: string) {
+  return Type.Enum([...words], { default: value, description })
+}
+const port = (value: number, description: string) => whole(value, 0, 65535, description)
+
+const network = section('Which addresses of this machine the server uses.', {
+  listen: list(
+    'Addresses or interface names to listen on. Empty: every real interface (no Docker, bridge or VPN interfaces) and loopback.',
+  ),
+  include: list('Interfaces to use although they look virtual, for example `wg0` or `br0`.'),
+  allow: list(
+    'CIDR ranges that may talk to the server besides loopback, private and link-local ones. `0.0.0.0/0` and `::/0` open it to everybody.',
+  ),
+  publicAddress: text(
+    '',
+    'The address that callers from outside the LAN reach this server at, when a router forwards to it.',
+  ),
+})
+
+const limits = section('Hard limits on what a SIP message may hold; what is larger is refused.', {
+  messageBytes: whole(65535, 1024, 1048576, 'Largest message, start line to end of body, in bytes.'),
+  headerBytes: whole(8192, 256, 65535, 'Largest single header line, in bytes.'),
+  headers: whole(128, 16, 1024, 'Most header lines in one message.'),
+  values: whole(64, 8, 512, 'Most comma-separated values of one header, for example Via or Route.'),
+  uriBytes: whole(2048, 128, 16384, 'Longest URI, in bytes.'),
+  parameters: whole(64, 8, 512, 'Most parameters of one URI or header value.'),
+})
+
+const timers = section('SIP timers (RFC 3261 section 17, table 4), in milliseconds.', {
+  t1: whole(500, 1, 10000, 'T1, the round-trip estimate.'),
+  t2: whole(4000, 1, 60000, 'T2, the longest interval between retransmissions.'),
+  t4: whole(5000, 1, 60000, 'T4, how long a message stays in the network.'),
+  timerC: whole(180000, 1000, 600000, 'Timer C, how long a proxied INVITE may ring without news.'),
+})
+
+const connections = section('TCP, TLS and WebSocket connections.', {
+  most: whole(20000, 1, 1000000, 'Most connections open at once.'),
+  mostPerAddress: whole(200, 1, 1000000, 'Most connections open from one address.'),
+  idleSeconds: whole(
+    900,
+    1,
+    86400,
+    'A connection without any traffic, keep-alives included, is closed after this time.',
+  ),
+  connectSeconds: whole(10, 1, 120, 'How long opening a connection, TLS handshake included, may take.'),
+})
+
+const sip = section('The SIP engine and its transports.', {
+  engine: oneOf(['embedded', 'drachtio'], 'embedded', 'The engine in this process, or an external drachtio-server.'),
+  udp: port(5060, 'UDP port; 0 turns UDP off.'),
+  tcp: port(5060, 'TCP port; 0 turns TCP off.'),
+  tls: port(5061, 'TLS port; 0 turns TLS off.'),
+  ws: port(
+    0,
+    'Port of a plain WebSocket listener; 0 turns it off. Browsers use `/sip` on the HTTP and HTTPS ports instead.',
+  ),
+  wss: port(0, 'Port of a secure WebSocket listener of its own; 0 turns it off.'),
+  udpMaxBytes: whole(
+    1300,
+    576,
+    65507,
+    'A request larger than this goes over TCP where the target allows it (RFC 3261 section 18.1.1).',
+  ),
+  userAgent: text('Vaartha', 'Text of the Server and User-Agent headers; empty leaves them out.'),
+  limits,
+  timers,
+  connections,
+  drachtio: section('Where the external drachtio-server listens, when `engine` is `drachtio`.', {
+    host: text('127.0.0.1', 'Host of its admin port.'),
+    port: port(9022, 'Its admin port.'),
+    secret: text('', 'Its admin secret; there is no default.'),
+  }),
+})
+
+const registrar = section('Registrations (RFC 3261 section 10).', {
+  minExpires: whole(60, 1, 86400, 'Shortest registration, in seconds; a shorter wish gets 423 (Interval Too Brief).'),
+  maxExpires: whole(3600, 60, 604800, 'Longest registration, in seconds; a longer wish is cut to it.'),
+  defaultExpires: whole(3600, 60, 604800, 'Registration time in seconds when the phone names none.'),
+  mostContacts: whole(10, 1, 100, 'Most contacts one account may register.'),
+})
+
+const auth = section('Proof of identity (RFC 3261 section 22, RFC 8760).', {
+  md5: flag(true, 'Offer MD5 after SHA-256 for phones that know nothing better.'),
+  nonceSeconds: whole(300, 10, 86400, 'How long a nonce may be used.'),
+  failures: whole(
+    20,
+    1,
+    10000,
+    'Wrong passwords from one address within `failureSeconds` before it is banned for a while.',
+  ),
+  failureSeconds: whole(60, 1, 86400, 'The window in which wrong passwords are counted, in seconds.'),
+  banSeconds: whole(300, 1, 86400, 'How long a banned address is answered 403 without a look, in seconds.'),
+})
+
+const store = section('Where registrations live.', {
+  redis: text(
+    '',
+    'Redis URL, for example `redis://127.0.0.1:6379/0`. Empty: in memory with a journal in the data directory.',
+  ),
+  prefix: text('vaartha', 'Prefix of all Redis keys.'),
+  timeoutMs: whole(
+    1000,
+    10,
+    60000,
+    'How long one store command may take, in milliseconds, before the request is answered 503.',
+  ),
+})
+
+const calls = section('Calls between registered people.', {
+  ringSeconds: whole(60, 5, 600, 'How long a phone may ring before the caller hears that nobody answers.'),
+  most: whole(1000, 1, 1000000, 'Most calls at once; the next one gets 503.'),
+  mostForks: whole(10, 1, 100, 'Most contacts that one call rings.'),
+  mostRedirects: whole(5, 0, 20, 'Most 3xx redirections that one call follows.'),
+  sessionExpires: whole(1800, 90, 86400, 'Session timer that is asked for on each leg, in seconds (RFC 4028).'),
+  minSe: whole(90, 90, 86400, 'Shortest session timer accepted, in seconds (RFC 4028 section 5).'),
+  historyDays: whole(365, 1, 36500, 'How many days call records are kept.'),
+})
+
+const discovery = section('mDNS on the local network.', {
+  enabled: flag(true, 'Announce this server on the local network.'),
+  name: text('vaartha', 'Host name to claim under `.local`; `-2`, `-3` … is added while another host has it.'),
+})
+
+const http = section('HTTP and HTTPS.', {
+  enabled: flag(true, 'Serve HTTP and HTTPS.'),
+  port: Type.Integer({
+    default: -1,
+    minimum: -1,
+    maximum: 65535,
+    description: 'HTTP port; -1 is 80 where that may be opened and else 8080, 0 is off.',
+  }),
+  securePort: Type.Integer({
+    default: -1,
+    minimum: -1,
+    maximum: 65535,
+    description: 'HTTPS port; -1 is 443 where that may be opened and else 8443, 0 is off.',
+  }),
+  metrics: oneOf(
+    ['loopback', 'admin', 'lan', 'off'],
+    'loopback',
+    'Who may read `/metrics`: this machine, administrators, the whole LAN, nobody.',
+  ),
+})
+
+const certificates = section('TLS. Without files a local certificate authority is made at the first start.', {
+  cert: text('', 'PEM file with the server certificate and its chain.'),
+  key: text('', 'PEM file with its private key.'),
+  names: list('More names and addresses for the certificate that the local authority makes.'),
+})
+
+const log = section('Logging.', {
+  level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'info', 'The least important messages to log.'),
+  format: oneOf(
+    ['auto', 'json', 'pretty'],
+    'auto',
+    'One JSON object a line, or text for people; `auto` is text on a terminal.',
+  ),
+})
+
+export const configSchema = Type.Object(
+  {
+    domain: text('', 'The SIP domain of the accounts; empty: the announced name, `vaartha.local`.'),
+    data: text('data', 'Directory for accounts, registrations, certificates and secrets, readable by its owner only.'),
+    network,
+    sip,
+    registrar,
+    auth,
+    store,
+    calls,
+    discovery,
+    http,
+    certificates,
+    log,
+  },
+  { ...closed, description: 'Vaartha' },
+)
+
+type Frozen<T> = T extends readonly (infer E)[]
+  ? readonly Frozen<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Frozen<T[K]> }
+    : T
+
+export type Config = Frozen<Type.Static<typeof configSchema>>
+export type SipConfig = Config['sip']
+export type Limits = SipConfig['limits']
+export type TimerConfig = SipConfig['timers']

@@ -1,0 +1,89 @@
+import { EventEmitter } from 'node:events'
+
+// The catalogue of facts. A fact says what has happened; nobody waits for it and nobody answers it. Rooms emit facts,
+// http (metrics, live view) and server.ts listen. A fact holds plain JSON data and no secrets.
+
+export type Protocol = 'udp' | 'tcp' | 'tls' | 'ws' | 'wss'
+
+export interface Facts {
+  /** A binding was added or renewed. */
+  registered: {
+    aor: string
+    contact: string
+    expires: number
+    protocol: Protocol
+    source: string
+    renewed: boolean
+    userAgent: string
+  }
+  /** A binding ended. `why`: the phone asked, its time ran out, its connection closed, a new flow took its place, or an operator removed it. */
+  unregistered: { aor: string; contact: string; why: 'requested' | 'expired' | 'flow-closed' | 'replaced' | 'removed' }
+  /** A REGISTER was answered, `ms` after it came. */
+  registerAnswered: { status: number; ms: number }
+  /** A digest answer was wrong, or an address is banned for such. */
+  authFailed: {
+    source: string
+    user: string
+    why: 'unknown-user' | 'wrong-password' | 'disabled' | 'replay' | 'malformed'
+  }
+  banned: { source: string; seconds: number }
+  callStarted: { id: string; from: string; to: string }
+  callRinging: { id: string; to: string; ms: number }
+  callAnswered: { id: string; from: string; to: string; ms: number }
+  callChanged: { id: string; change: 'held' | 'resumed' | 'media' | 'transferred' }
+  /** `result`: how it ended, in one word; `status`: the final SIP status given to the caller, 200 when it was answered. */
+  callEnded: { id: string; from: string; to: string; result: CallResult; status: number; seconds: number }
+  /** A SIP message passed the engine. `status` is 0 in a request. */
+  sipMessage: { direction: 'in' | 'out'; method: string; status: number; protocol: Protocol }
+  /** Something that arrived was no SIP message or broke a limit. */
+  malformed: { source: string; protocol: Protocol; reason: string }
+  flowOpened: { flow: string; protocol: Protocol; source: string }
+  flowClosed: { flow: string; protocol: Protocol; source: string }
+  storeFailed: { store: 'location' | 'accounts' | 'records'; operation: string; message: string }
+  storeRecovered: { store: 'location' | 'accounts' | 'records' }
+  addressesChanged: { addresses: string[] }
+  nameClaimed: { name: string }
+  nameConflict: { name: string; next: string }
+  certificateChanged: { names: string[]; notAfter: string }
+}
+
+export type CallResult =
+  | 'answered'
+  | 'busy'
+  | 'declined'
+  | 'no-answer'
+  | 'cancelled'
+  | 'unavailable'
+  | 'not-found'
+  | 'forbidden'
+  | 'failed'
+
+export type FactName = keyof Facts
+
+export interface Events {
+  emit<N extends FactName>(name: N, fact: Facts[N]): void
+  /** Calls `listener` for each such fact; the returned function ends that. */
+  on<N extends FactName>(name: N, listener: (fact: Facts[N]) => void): () => void
+  /** Calls `listener` for every fact of any name. */
+  onAny(listener: (name: FactName, fact: Facts[FactName]) => void): () => void
+}
+
+export function createEvents(): Events {
+  const emitter = new EventEmitter()
+  emitter.setMaxListeners(0)
+  const any = Symbol('any')
+  return {
+    emit(name, fact) {
+      emitter.emit(name, fact)
+      emitter.emit(any, name, fact)
+    },
+    on(name, listener) {
+      emitter.on(name, listener)
+      return () => emitter.off(name, listener)
+    },
+    onAny(listener) {
+      emitter.on(any, listener)
+      return () => emitter.off(any, listener)
+    },
+  }
+}
