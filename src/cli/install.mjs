@@ -1,0 +1,41 @@
+// Installs the npm packages once per package-lock.json. Runs on any Node and needs npm only.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+
+/** The pinned Node when it is installed, else the one that runs this. */
+export function pinnedNode(root) {
+  const pinned = resolve(root, 'node_modules/node/bin/node')
+  return existsSync(pinned) ? pinned : process.execPath
+}
+
+/**
+ * Runs `npm ci` when node_modules is not what package-lock.json says. `development` adds what tests need.
+ * Ends the process with a plain sentence when that fails.
+ */
+export async function ensureInstalled(root, { development }) {
+  const stamp = resolve(root, 'node_modules/.vaartha-installed')
+  const lock = createHash('sha256').update(readFileSync(resolve(root, 'package-lock.json'))).digest('hex')
+  const installed = existsSync(stamp) ? readFileSync(stamp, 'utf8').split(' ') : []
+  if (installed[0] === lock && (!development || installed[1] === 'development')) return
+  process.stderr.write('Vaartha: installing packages (once) …\n')
+  const code = await run('npm', ['ci', ...(development ? [] : ['--omit=dev']), '--no-audit', '--no-fund', '--loglevel=error'], root)
+  if (code !== 0) {
+    process.stderr.write('Vaartha: npm ci failed. The lines above say why; with the network back, type the command again.\n')
+    process.exit(1)
+  }
+  writeFileSync(stamp, `${lock} ${development ? 'development' : 'production'}`)
+}
+
+/** Runs a command with its output on stderr; resolves to its exit code. */
+function run(command, args, cwd) {
+  return new Promise(done => {
+    const child = spawn(command, args, { cwd, stdio: ['ignore', 2, 2] })
+    child.on('error', error => {
+      process.stderr.write(`Vaartha: ${command} cannot be started: ${error.message}\n`)
+      done(1)
+    })
+    child.on('exit', code => done(code ?? 1))
+  })
+}
