@@ -7,6 +7,7 @@ const refusals = {
   forbidden: [403, 403, 'Forbidden'],
   'not-found': [404, 404, 'Not Found'],
   'method-not-allowed': [405, 405, 'Method Not Allowed'],
+  'proxy-authentication-required': [407, 401, 'Proxy Authentication Required'],
   'request-timeout': [408, 408, 'Request Timeout'],
   'unsupported-media': [415, 415, 'Unsupported Media Type'],
   'unsupported-uri-scheme': [416, 400, 'Unsupported URI Scheme'],
