@@ -1,5 +1,6 @@
-import { runCli } from './cli/cli.ts'
+import { enableCompileCache } from 'node:module'
 
-// Compiled sources are kept between starts, which makes the second start much faster.
-await import('node:module').then(module => module.enableCompileCache())
-process.exitCode = await runCli(process.argv.slice(2))
+// Stripped and compiled sources are kept between starts, which makes the second start much faster.
+enableCompileCache()
+const { runCli } = await import('./cli/cli.ts')
+await runCli(process.argv.slice(2))

@@ -16,13 +16,21 @@ export function pinnedNode(root) {
  */
 export async function ensureInstalled(root, { development }) {
   const stamp = resolve(root, 'node_modules/.vaartha-installed')
-  const lock = createHash('sha256').update(readFileSync(resolve(root, 'package-lock.json'))).digest('hex')
+  const lock = createHash('sha256')
+    .update(readFileSync(resolve(root, 'package-lock.json')))
+    .digest('hex')
   const installed = existsSync(stamp) ? readFileSync(stamp, 'utf8').split(' ') : []
   if (installed[0] === lock && (!development || installed[1] === 'development')) return
   process.stderr.write('Vaartha: installing packages (once) …\n')
-  const code = await run('npm', ['ci', ...(development ? [] : ['--omit=dev']), '--no-audit', '--no-fund', '--loglevel=error'], root)
+  const code = await run(
+    'npm',
+    ['ci', ...(development ? [] : ['--omit=dev']), '--no-audit', '--no-fund', '--loglevel=error'],
+    root,
+  )
   if (code !== 0) {
-    process.stderr.write('Vaartha: npm ci failed. The lines above say why; with the network back, type the command again.\n')
+    process.stderr.write(
+      'Vaartha: npm ci failed. The lines above say why; with the network back, type the command again.\n',
+    )
     process.exit(1)
   }
   writeFileSync(stamp, `${lock} ${development ? 'development' : 'production'}`)

@@ -13,7 +13,10 @@ const cwdWanted = process.env.INIT_CWD ?? process.cwd()
 await ensureInstalled(root, { development: false })
 
 const flags = ['--disable-warning=ExperimentalWarning', '--enable-source-maps']
-const child = spawn(pinnedNode(root), [...flags, resolve(root, 'src/main.ts'), ...args], { stdio: 'inherit', cwd: cwdWanted })
+const child = spawn(pinnedNode(root), [...flags, resolve(root, 'src/main.ts'), ...args], {
+  stdio: 'inherit',
+  cwd: cwdWanted,
+})
 
 // A terminal's Ctrl-C reaches the child by itself as well; the server counts two signals within half a second as one.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))

@@ -32,7 +32,13 @@ export function configPage(): string {
     if (path !== '') lines.push(description, '')
     lines.push('| setting | default | values | environment | meaning |', '| --- | --- | --- | --- | --- |')
     for (const s of own) {
-      const cells = [`\`${s.path}\``, `\`${yamlValue(s.schema.default)}\``, values(s), `\`${s.variable}\``, s.schema.description ?? '']
+      const cells = [
+        `\`${s.path}\``,
+        `\`${yamlValue(s.schema.default)}\``,
+        values(s),
+        `\`${s.variable}\``,
+        s.schema.description ?? '',
+      ]
       lines.push(`| ${cells.join(' | ').replaceAll('``', '')} |`)
     }
   }
@@ -48,9 +54,13 @@ export function configSample(): string {
   for (const { path, description } of sections()) {
     const depth = path === '' ? 0 : path.split('.').length
     const indent = '  '.repeat(depth)
-    if (path !== '') lines.push('', `${'  '.repeat(depth - 1)}# ${description}`, `${'  '.repeat(depth - 1)}${path.split('.').at(-1)}:`)
+    if (path !== '')
+      lines.push('', `${'  '.repeat(depth - 1)}# ${description}`, `${'  '.repeat(depth - 1)}${path.split('.').at(-1)}:`)
     for (const s of settings.filter(s => sectionOf(s) === path)) {
-      lines.push(`${indent}# ${s.schema.description}`, `${indent}# ${s.path.split('.').at(-1)}: ${yamlValue(s.schema.default)}`)
+      lines.push(
+        `${indent}# ${s.schema.description}`,
+        `${indent}# ${s.path.split('.').at(-1)}: ${yamlValue(s.schema.default)}`,
+      )
     }
   }
   return `${lines.join('\n')}\n`

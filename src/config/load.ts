@@ -120,7 +120,10 @@ function applyEnvironment(values: object, environment: NodeJS.ProcessEnv): strin
     if (!variable.startsWith('VAARTHA_') || text === undefined || otherVariables.has(variable)) return []
     const setting = settings.find(s => s.variable === variable)
     if (setting === undefined) {
-      const near = nearest(variable, settings.map(s => s.variable))
+      const near = nearest(
+        variable,
+        settings.map(s => s.variable),
+      )
       return [`environment: ${variable}: unknown setting${near === undefined ? '' : `; did you mean ${near}?`}`]
     }
     put(values as Record<string, unknown>, setting, text)
@@ -138,7 +141,11 @@ function put(values: Record<string, unknown>, setting: Setting, text: string): v
 /** Text of a variable as the schema's type; what does not convert is left as it is, for the schema to refuse. */
 function convert(setting: Setting, text: string): unknown {
   const { type } = setting.schema
-  if (type === 'array') return text.split(',').map(part => part.trim()).filter(part => part !== '')
+  if (type === 'array')
+    return text
+      .split(',')
+      .map(part => part.trim())
+      .filter(part => part !== '')
   if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text
   if (type === 'integer') return /^-?\d+$/.test(text.trim()) ? Number(text) : text
   return text

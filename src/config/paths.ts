@@ -40,7 +40,8 @@ export function sections(): { path: string; description: string }[] {
   const visit = (node: SchemaNode, path: string) => {
     if (node.properties === undefined) return
     found.push({ path, description: node.description ?? '' })
-    for (const [key, child] of Object.entries(node.properties)) visit(child as SchemaNode, path === '' ? key : `${path}.${key}`)
+    for (const [key, child] of Object.entries(node.properties))
+      visit(child as SchemaNode, path === '' ? key : `${path}.${key}`)
   }
   visit(configSchema as SchemaNode, '')
   return found
@@ -48,7 +49,10 @@ export function sections(): { path: string; description: string }[] {
 
 /** The known word that is nearest to a mistyped one, when it is near enough to be meant. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
-  const scored = known.map(candidate => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
+  const scored = known.map(candidate => ({
+    candidate,
+    distance: editDistance(word.toLowerCase(), candidate.toLowerCase()),
+  }))
   const best = scored.sort((a, b) => a.distance - b.distance)[0]
   return best !== undefined && best.distance <= Math.max(1, Math.floor(word.length / 3)) ? best.candidate : undefined
 }

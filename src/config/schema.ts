@@ -174,7 +174,10 @@ const log = section('Logging.', {
 
 export const configSchema = Type.Object(
   {
-    domain: text('vaartha.local', 'The SIP domain of the accounts. Passwords are bound to it: set it before the first account is made.'),
+    domain: text(
+      'vaartha.local',
+      'The SIP domain of the accounts. Passwords are bound to it: set it before the first account is made.',
+    ),
     data: text('data', 'Directory for accounts, registrations, certificates and secrets, readable by its owner only.'),
     network,
     sip,

@@ -1,0 +1,173 @@
+// `npm test`: installs what tests need, then types, lint and every kind of test; ends with one line of counts.
+// A word or more chooses stages: check unit contract scenario interop bench. Plain JavaScript: any Node can start it.
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { ensureInstalled, pinnedNode } from '../src/cli/install.mjs'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const ci = process.env.CI !== undefined && process.env.CI !== 'false'
+
+// program on the PATH → Debian package that brings it
+const tools = {
+  unit: {},
+  contract: { 'redis-server': 'redis-server' },
+  scenario: { 'redis-server': 'redis-server' },
+  interop: {
+    sipp: 'sip-tester',
+    baresip: 'baresip',
+    ip: 'iproute2',
+    'avahi-daemon': 'avahi-daemon',
+    'avahi-resolve': 'avahi-utils',
+    'dbus-daemon': 'dbus',
+  },
+  bench: { sipp: 'sip-tester', kamailio: 'kamailio', 'redis-server': 'redis-server' },
+}
+
+const wanted = process.argv.slice(2)
+const stages = wanted.length > 0 ? wanted : ['check', 'unit', 'contract', 'scenario', 'interop']
+
+await ensureInstalled(root, { development: true })
+// The rest needs a Node that strips types; this file may have been started by an older one.
+const node = pinnedNode(root)
+if (process.execPath !== node && process.env.VAARTHA_TEST_NODE !== '1') {
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...wanted], {
+    stdio: 'inherit',
+    env: { ...process.env, VAARTHA_TEST_NODE: '1' },
+  })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+  child.on('exit', code => process.exit(code ?? 1))
+} else {
+  process.exitCode = await runStages()
+}
+
+async function runStages() {
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  for (const stage of stages) {
+    ensureTools(tools[stage] ?? {})
+    const began = Date.now()
+    const counts = stage === 'check' ? await check() : stage === 'bench' ? await bench() : await nodeTests(stage)
+    for (const key of Object.keys(total)) total[key] += counts[key]
+    const seconds = ((Date.now() - began) / 1000).toFixed(1)
+    say(`${stage}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`)
+    if (counts.skipped > 0)
+      say(`ATTENTION: ${counts.skipped} tests of ${stage} were SKIPPED; their reasons stand above`)
+  }
+  if (ci && total.skipped > 0) {
+    say('a skipped test counts as failed in CI')
+    total.failed += total.skipped
+    total.skipped = 0
+  }
+  const skips = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
+  process.stdout.write(`${total.passed} passed, ${total.failed} failed${skips}\n`)
+  return total.failed === 0 ? 0 : 1
+}
+
+function say(text) {
+  process.stdout.write(`── ${text}\n`)
+}
+
+/** Types and lint; each counts as one test. */
+async function check() {
+  const results = [
+    await run(join(root, 'node_modules/.bin/tsc'), ['-p', root]),
+    await run(join(root, 'node_modules/.bin/biome'), [
+      'check',
+      '--error-on-warnings',
+      '--max-diagnostics=50',
+      'src',
+      'test',
+    ]),
+  ]
+  const passed = results.filter(code => code === 0).length
+  return { passed, failed: results.length - passed, skipped: 0 }
+}
+
+/** Runs each benchmark by itself, one after the other. */
+async function bench() {
+  const files = globSync('test/bench/*.bench.ts', { cwd: root }).sort()
+  let failed = 0
+  for (const file of files) {
+    say(file)
+    failed += (await run(node, ['--expose-gc', '--disable-warning=ExperimentalWarning', file])) === 0 ? 0 : 1
+  }
+  return { passed: files.length - failed, failed, skipped: 0 }
+}
+
+/** Runs the files of one kind with node:test and reads the counts from its TAP closing lines. */
+async function nodeTests(stage) {
+  const pattern = { unit: 'test/{unit/**/,}*.test.ts' }[stage] ?? `test/${stage}/**/*.test.ts`
+  const files = globSync(pattern, { cwd: root }).sort()
+  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 }
+  const folder = mkdtempSync(join(tmpdir(), 'vaartha-test-'))
+  const report = join(folder, 'report.tap')
+  const serial = stage === 'unit' || stage === 'contract' ? [] : ['--test-concurrency=1']
+  const code = await run(node, [
+    '--disable-warning=ExperimentalWarning',
+    '--expose-gc',
+    '--test',
+    ...serial,
+    '--test-timeout=600000',
+    '--test-reporter=dot',
+    '--test-reporter-destination=stdout',
+    '--test-reporter=tap',
+    `--test-reporter-destination=${report}`,
+    ...files,
+  ])
+  const tap = existsSync(report) ? readFileSync(report, 'utf8') : ''
+  rmSync(folder, { recursive: true, force: true })
+  const count = word => Number(new RegExp(`^# ${word} (\\d+)$`, 'm').exec(tap)?.[1] ?? 0)
+  const counts = {
+    passed: count('pass'),
+    failed: count('fail') + count('cancelled'),
+    skipped: count('skipped') + count('todo'),
+  }
+  for (const line of tap.split('\n'))
+    if (/^\s*(not ok|ok .*# SKIP)/.test(line)) process.stdout.write(`${line.trim()}\n`)
+  if (code !== 0 && counts.failed === 0) counts.failed = 1
+  return counts
+}
+
+function run(command, args) {
+  return new Promise(done => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+    child.on('error', error => {
+      say(`${command}: ${error.message}`)
+      done(1)
+    })
+    child.on('exit', code => done(code ?? 1))
+  })
+}
+
+/** Installs Debian packages when this user may; otherwise says which ones are missing and stops. */
+function ensureTools(needed) {
+  const missing = [
+    ...new Set(
+      Object.entries(needed)
+        .filter(([program]) => !onPath(program))
+        .map(([, name]) => name),
+    ),
+  ]
+  if (missing.length === 0) return
+  const may = process.getuid?.() === 0 && onPath('apt-get')
+  if (!may) {
+    say(`these Debian packages are needed: sudo apt-get install ${missing.join(' ')}`)
+    process.stdout.write('0 passed, 1 failed\n')
+    process.exit(1)
+  }
+  say(`installing Debian packages: ${missing.join(' ')}`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore', env })
+  const got = spawnSync('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], {
+    stdio: 'inherit',
+    env,
+  })
+  if (got.status !== 0) process.exit(1)
+}
+
+function onPath(program) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some(folder => existsSync(join(folder, program)))
+}
