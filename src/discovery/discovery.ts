@@ -25,6 +25,8 @@ export interface Addresses {
   onChange(listener: (now: LocalAddress[]) => void): () => void
 }
 
+export type { ServiceInfo }
+
 export interface AnnounceOptions {
   /** The wished host name, without `.local`. */
   name: string

@@ -59,7 +59,8 @@ export type OpenLink = (place: LinkPlace, events: LinkEvents) => Link
 export const mdnsPort = 5353
 const groups = { 4: '224.0.0.251', 6: 'ff02::fb' } as const
 
-type Decoded = Required<DecodedPacket> & { opcode: string; rcode: string }
+type Parts = Required<Omit<DecodedPacket, 'type'>>
+type Decoded = { [K in keyof Parts]: NonNullable<Parts[K]> } & { type: string; opcode: string; rcode: string }
 
 function received(packet: Decoded): Received {
   const records = (list: Decoded['answers']) => list as unknown as WireRecord[]
