@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { type Avahi, startAvahi } from '../support/avahi.ts'
+import { createNetwork, type Host, type Network, type Running, whyNoNamespaces } from '../support/netns.ts'
+
+// Our announcements as avahi sees them, between hosts of their own. Where namespaces cannot be made the tests are
+// skipped and say why; in CI they fail instead.
+const why = await whyNoNamespaces()
+const skip = why !== undefined && !process.env['CI'] ? why : false
+
+const services = [
+  { type: 'sip', protocol: 'udp', port: 5060, txt: { node: 'one' } },
+  { type: 'vaartha', protocol: 'tcp', port: 8080 },
+]
+
+function announcer(host: Host, nodeId: string): Running {
+  const settings = JSON.stringify({ name: 'vaartha', nodeId, services })
+  return host.spawn(process.execPath, [new URL('../support/announcer.ts', import.meta.url).pathname, settings])
+}
+
+async function resolve(avahi: Avahi, name: string, family: '-4' | '-6' = '-4'): Promise<string | undefined> {
+  return (await avahi.run('avahi-resolve', family, '-n', name)).trim().split(/\s+/)[1]
+}
+
+/** Asks again until the answer is `wanted`; the test's own time limit ends the wait. */
+async function until<T>(wanted: T, ask: () => Promise<T>): Promise<void> {
+  for (;;) if ((await ask()) === wanted) return
+}
+
+describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
+  let network: Network
+  let box: Host
+  let second: Host
+  let left: Avahi
+  let right: Avahi
+
+  before(async () => {
+    if (why) assert.fail(why)
+    network = await createNetwork(2)
+    box = await network.addHost('box', [0, 1])
+    second = await network.addHost('second')
+    const [a, b] = [await network.addHost('left', [0]), await network.addHost('right', [1])]
+    await box.addAddress('eth0', '10.1.0.1/24')
+    await box.addAddress('eth0', 'fd01::1/64')
+    await box.addAddress('eth1', '10.2.0.1/24')
+    await second.addAddress('eth0', '10.1.0.2/24')
+    await a.addAddress('eth0', '10.1.0.3/24')
+    await a.addAddress('eth0', 'fd01::3/64')
+    await b.addAddress('eth0', '10.2.0.3/24')
+    ;[left, right] = await Promise.all([startAvahi(a, 'left'), startAvahi(b, 'right')])
+  })
+  after(async () => {
+    await left?.close()
+    await right?.close()
+    await network?.close()
+  })
+
+  it('gives each interface its own address, services with TXT, follows a change, says goodbye', async () => {
+    const program = announcer(box, 'one')
+    await program.waitFor(/ready vaartha\.local/)
+    assert.equal(await resolve(left, 'vaartha.local'), '10.1.0.1')
+    assert.equal(await resolve(left, 'vaartha.local', '-6'), 'fd01::1')
+    assert.equal(await resolve(right, 'vaartha.local'), '10.2.0.1')
+
+    const found = await left.run('avahi-browse', '-rptk', '_sip._udp')
+    assert.match(found, /=;eth0;IPv4;vaartha-[0-9a-f]{6};_sip._udp;local;vaartha.local;10\.1\.0\.1;5060;"node=one"/)
+    assert.doesNotMatch(found, /10\.2\.0\.1/)
+    assert.match(await right.run('avahi-browse', '-rptk', '_vaartha._tcp'), /vaartha.local;10\.2\.0\.1;8080;/)
+
+    await box.removeAddress('eth1', '10.2.0.1/24')
+    await box.addAddress('eth1', '10.2.0.9/24')
+    await until('10.2.0.9', () => resolve(right, 'vaartha.local').then(address => address ?? ''))
+    assert.equal(await resolve(left, 'vaartha.local'), '10.1.0.1')
+
+    await program.stop()
+    assert.match(program.output(), /closed/)
+    await until(false, async () => /^=/m.test(await left.run('avahi-browse', '-rptk', '_sip._udp')))
+  })
+
+  it('calls the second server of one name vaartha-2', async () => {
+    const one = announcer(box, 'one')
+    await one.waitFor(/ready vaartha\.local/)
+    const two = announcer(second, 'two')
+    await two.waitFor(/ready vaartha-2\.local/)
+    assert.match(two.output(), /nameConflict {"name":"vaartha.local","next":"vaartha-2.local"}/)
+    assert.equal(await resolve(left, 'vaartha.local'), '10.1.0.1')
+    assert.equal(await resolve(left, 'vaartha-2.local'), '10.1.0.2')
+    await Promise.all([one.stop(), two.stop()])
+  })
+
+  it('settles two servers that start at the same time', async () => {
+    const both = [announcer(box, 'one'), announcer(second, 'two')]
+    const names = await Promise.all(both.map(async p => (await p.waitFor(/ready (\S+)/))[1]))
+    assert.deepEqual(names.sort(), ['vaartha-2.local', 'vaartha.local'])
+    await Promise.all(both.map(p => p.stop()))
+  })
+})
