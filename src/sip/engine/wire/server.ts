@@ -30,7 +30,10 @@ export interface ProxyReport {
 
 /** The engine behind the listener. */
 export interface WireUser {
-  onSip(app: App, frame: { transaction: string; dialog: string; nextHop: string; sip: AppMessage }): Answer | Promise<Answer>
+  onSip(
+    app: App,
+    frame: { transaction: string; dialog: string; nextHop: string; sip: AppMessage },
+  ): Answer | Promise<Answer>
   onProxy(app: App, transaction: string, options: ProxyFields, sip: AppMessage, report: ProxyReport): void
   onGone(app: App): void
 }
@@ -182,16 +185,26 @@ class Connection implements App {
       command = parseCommand(payload)
     } catch (error) {
       if (!(error instanceof VerbError)) throw error
-      return this.#refuse(error.id, error.message)
+      this.#refuse(error.id, error.message)
+      return
     }
-    if (command.verb === 'authenticate') return this.#authenticate(command.id, command.secret)
-    if (!this.authenticated) return this.#refuse(command.id, 'not authenticated')
+    if (command.verb === 'authenticate') {
+      this.#authenticate(command.id, command.secret)
+      return
+    }
+    if (!this.authenticated) {
+      this.#refuse(command.id, 'not authenticated')
+      return
+    }
     this.#obey(command)
   }
 
   #authenticate(id: string, secret: string): void {
     const same = timingSafeEqual(hash('sha256', secret, 'buffer'), hash('sha256', this.#deps.secret, 'buffer'))
-    if (!same) return this.#refuse(id, 'incorrect secret')
+    if (!same) {
+      this.#refuse(id, 'incorrect secret')
+      return
+    }
     this.authenticated = true
     clearTimeout(this.#deadline)
     this.#answer(id, `OK|${this.#deps.hello().join('|')}`)
@@ -200,26 +213,35 @@ class Connection implements App {
   #obey(command: Exclude<Command, { verb: 'authenticate' }>): void {
     switch (command.verb) {
       case 'ping':
-        return this.#answer(command.id, 'OK|pong')
+        this.#answer(command.id, 'OK|pong')
+        return
       case 'route':
         this.#routes.add(command.name, this)
-        return this.#answer(command.id, 'OK')
+        this.#answer(command.id, 'OK')
+        return
       case 'remove_route':
         this.#routes.remove(command.name, this)
-        return this.#answer(command.id, 'OK')
+        this.#answer(command.id, 'OK')
+        return
       case 'sip':
-        return this.#sip(command)
+        this.#sip(command)
+        return
       case 'proxy':
-        return this.#proxy(command)
+        this.#proxy(command)
+        return
     }
   }
 
   #sip(command: Command & { verb: 'sip' }): void {
     if (command.sip.startLine.startsWith('SIP/') && command.transaction === '') {
-      return this.#refuse(command.id, 'missing transaction id')
+      this.#refuse(command.id, 'missing transaction id')
+      return
     }
     const answer = this.#deps.user.onSip(this, command)
-    if (!(answer instanceof Promise)) return this.#report(command.id, answer)
+    if (!(answer instanceof Promise)) {
+      this.#report(command.id, answer)
+      return
+    }
     answer.then(
       given => this.#report(command.id, given),
       (err: unknown) => {

@@ -1,0 +1,35 @@
+import type { Logger } from '../../../log.ts'
+import type { SipMessage } from '../message/message.ts'
+import type { Uri } from '../message/uri.ts'
+import type { Timers } from '../transaction/timers.ts'
+import type { TransactionLayer } from '../transaction/transaction.ts'
+import type { Flow } from '../transport/transport.ts'
+import type { CdrEvent } from './app.ts'
+import type { Dialog } from './dialog.ts'
+import type { Dialogs } from './dialogs.ts'
+
+/** What every part of the dialog layer stands on. */
+export interface Ground {
+  transactions: TransactionLayer
+  flowFor(uri: Uri, bytes: number): Flow | Promise<Flow>
+  dialogs: Dialogs
+  timers: Timers
+  /** Stands in for a flow when none could be had, so that an application can be shown what would have been sent. */
+  noFlow(): Flow
+  /** Text of Server and User-Agent; empty for none. */
+  userAgent: string
+  /** Shortest session in seconds. */
+  minSe: number
+  /** Length of a second of session timers in milliseconds; tests shorten it. */
+  second: number
+  cdr(event: CdrEvent, fields: string[], message: SipMessage): void
+  log: Logger
+}
+
+/** What the engine does in a dialog by itself. */
+export interface Keeper {
+  /** Starts, restarts or ends (undefined) the session timer. */
+  keep(dialog: Dialog, session: Dialog['session']): void
+  /** Sends BYE, tells the application and forgets the dialog. `text` goes into Reason and to the application. */
+  hangUp(dialog: Dialog, text: string): void
+}
