@@ -89,12 +89,12 @@ test('a stream that can not be cut is refused, with what could be read', () => {
     'l: 1\r\nl: 2\r\n\r\n',
     'l: 70000\r\n\r\n',
   ]) {
-    const framer = createFramer(limits, { onMessage: assert.fail, onPing: assert.fail })
+    const framer = createFramer(limits, { onMessage: () => assert.fail(), onPing: () => assert.fail() })
     const refused = (error: unknown) => error instanceof ParseFailure && error.partial?.method === 'OPTIONS'
     assert.throws(() => framer.push(Buffer.from(head + rest)), refused)
     assert.throws(() => framer.push(Buffer.from(head)), ParseFailure)
   }
-  const endless = createFramer(limits, { onMessage: assert.fail, onPing: assert.fail })
+  const endless = createFramer(limits, { onMessage: () => assert.fail(), onPing: () => assert.fail() })
   assert.throws(() => endless.push(Buffer.alloc(70000, 'x')), ParseFailure)
 })
 

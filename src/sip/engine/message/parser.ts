@@ -48,6 +48,7 @@ export function readHead(text: string, limits: Limits): Head {
       head.fault ||= 'too many headers'
       break
     }
+    const kept = head.lines.length
     if (end - at > limits.headerBytes) head.fault ||= 'header too long'
     else {
       const line = folded ? unfold(text.slice(at, end)) : readLine(text, at, end)
@@ -57,7 +58,7 @@ export function readHead(text: string, limits: Limits): Head {
     if (cr === -1 || text.charCodeAt(cr + 1) !== 10 || hasLoneLf(text, at, end, folded)) {
       head.fault ||= 'line break that is not CRLF'
       // What follows can not be told from headers that somebody smuggles in.
-      head.lines.pop()
+      head.lines.length = kept
       if (cr === -1) break
       const next = text.indexOf('\r\n', end)
       if (next === -1) break
