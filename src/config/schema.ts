@@ -201,5 +201,6 @@ type Frozen<T> = T extends readonly (infer E)[]
 
 export type Config = Frozen<Type.Static<typeof configSchema>>
 export type SipConfig = Config['sip']
+export type RegistrarConfig = Config['registrar']
 export type Limits = SipConfig['limits']
 export type TimerConfig = SipConfig['timers']
