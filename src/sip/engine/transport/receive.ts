@@ -63,12 +63,12 @@ const cseq = Buffer.from('\nCSeq:')
 export function readSummary(bytes: Buffer): { method: string; status: number } {
   // 'SIP/' opens a response only: a method is followed by a space.
   if (bytes.length < 12 || bytes.readUInt32BE(0) !== 0x5349502f) {
-    return { method: bytes.latin1Slice(0, Math.max(0, bytes.indexOf(0x20))), status: 0 }
+    return { method: bytes.toString('latin1', 0, Math.max(0, bytes.indexOf(0x20))), status: 0 }
   }
-  const status = Number(bytes.latin1Slice(8, 11))
+  const status = Number(bytes.toString('latin1', 8, 11))
   const at = bytes.indexOf(cseq)
   if (at < 0) return { method: '', status }
   const end = bytes.indexOf(0x0d, at)
-  const value = bytes.latin1Slice(at + cseq.length, end < 0 ? bytes.length : end).trimEnd()
+  const value = bytes.toString('latin1', at + cseq.length, end < 0 ? bytes.length : end).trimEnd()
   return { method: value.slice(value.lastIndexOf(' ') + 1), status }
 }

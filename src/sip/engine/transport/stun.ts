@@ -86,7 +86,7 @@ function errorValue(): Buffer {
 
 function unknownValue(types: number[]): Buffer {
   const value = Buffer.alloc(types.length * 2)
-  types.forEach((type, i) => value.writeUInt16BE(type, i * 2))
+  for (const [i, type] of types.entries()) value.writeUInt16BE(type, i * 2)
   return attribute(unknownAttributes, value)
 }
 
@@ -106,8 +106,8 @@ export function packAddress(address: string): Buffer {
   const groups = (text: string) => (text === '' ? [] : text.split(':').flatMap(expandGroup))
   const first = groups(head)
   const last = tail === undefined ? [] : groups(tail)
-  first.forEach((group, i) => bytes.writeUInt16BE(group, i * 2))
-  last.forEach((group, i) => bytes.writeUInt16BE(group, 16 - (last.length - i) * 2))
+  for (const [i, group] of first.entries()) bytes.writeUInt16BE(group, i * 2)
+  for (const [i, group] of last.entries()) bytes.writeUInt16BE(group, 16 - (last.length - i) * 2)
   return bytes
 }
 
