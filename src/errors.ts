@@ -21,6 +21,7 @@ const refusals = {
   'busy-here': [486, 409, 'Busy Here'],
   'request-terminated': [487, 409, 'Request Terminated'],
   'not-acceptable-here': [488, 400, 'Not Acceptable Here'],
+  'bad-event': [489, 400, 'Bad Event'],
   'request-pending': [491, 409, 'Request Pending'],
   'server-error': [500, 500, 'Server Internal Error'],
   'store-unavailable': [503, 503, 'Service Unavailable'],

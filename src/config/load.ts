@@ -158,3 +158,10 @@ function deepFreeze<T>(value: T): T {
   }
   return value
 }
+
+/** The version that package.json names. */
+export function projectVersion(): string {
+  version ??= (JSON.parse(readFileSync(resolve(projectRoot, 'package.json'), 'utf8')) as { version: string }).version
+  return version
+}
+let version: string | undefined

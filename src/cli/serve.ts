@@ -1,0 +1,99 @@
+import type { Command } from 'commander'
+import { Refusal } from '../errors.ts'
+import { createLog, type Logger } from '../log.ts'
+import { type Server, startServer } from '../server.ts'
+import type { Load } from './cli.ts'
+import { qrCode, remark, say, table } from './print.ts'
+
+const drainMs = 5000
+// A terminal's Ctrl-C and the launcher's copy of it arrive together and mean one wish.
+const sameWishMs = 500
+
+/** `vaartha serve`: runs the server until a signal ends it. */
+export function addServe(program: Command, load: Load): void {
+  program
+    .command('serve')
+    .description('run the server; SIGTERM or SIGINT drain it and end it within five seconds')
+    .option('-q, --quiet', 'print no welcome')
+    .action(async (options: { quiet?: boolean }) => {
+      const { config } = load()
+      const log = createLog(config.log)
+      const stop = onSignals(log)
+      guardProcess(log)
+      const server = await startServer(config, log)
+      stop.when(() => server.close())
+      log.info({ domain: config.domain, data: config.data, seconds: Math.round(performance.now()) / 1000 }, 'ready')
+      if (!options.quiet) await welcome(server)
+    })
+}
+
+/** The first signal closes the server, the second one ends the process at once. */
+function onSignals(log: Logger) {
+  let first = 0
+  let close: (() => Promise<void>) | undefined
+  const handle = async (signal: NodeJS.Signals) => {
+    if (first > 0) {
+      if (Date.now() - first < sameWishMs) return
+      log.warn({ signal }, 'second signal, ending at once')
+      process.exit(1)
+    }
+    first = Date.now()
+    log.info({ signal }, 'draining')
+    setTimeout(() => {
+      log.error({ ms: drainMs }, 'draining took too long')
+      process.exit(1)
+    }, drainMs).unref()
+    await close?.()
+    log.info('ended')
+    process.exit(0)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, handle)
+  return { when: (how: () => Promise<void>) => (close = how) }
+}
+
+/** A bug that no boundary caught is logged and does not take everybody's calls down with it. */
+function guardProcess(log: Logger): void {
+  process.on('unhandledRejection', error => log.error({ err: error }, 'unhandled rejection'))
+  process.on('uncaughtException', error => {
+    log.fatal({ err: error }, 'uncaught exception')
+    if (error instanceof Refusal) process.exit(1)
+  })
+}
+
+async function welcome(server: Server): Promise<void> {
+  const info = await server.info()
+  const hosts = [...new Set(info.points.map(point => point.split(' ')[1]!.replace(/:\d+$/, '')))]
+  const protocols = (host: string) =>
+    info.points
+      .filter(p => p.split(' ')[1]!.replace(/:\d+$/, '') === host)
+      .map(p => `${p.split(' ')[0]} ${p.split(':').at(-1)}`)
+  say()
+  say(`Vaartha ${info.version} is ready. SIP domain: ${info.domain}. Phones and browsers reach it at:`)
+  say(
+    table(
+      ['address', 'over'],
+      [[info.name, 'mDNS, on every interface below'], ...hosts.map(h => [h, protocols(h).join(', ')])],
+      '',
+    ),
+  )
+  say()
+  say(
+    table(
+      ['part', '', 'why'],
+      Object.entries(info.parts).map(([part, { on, why }]) => [part, on ? 'on' : 'off', why]),
+      '',
+    ),
+  )
+  say()
+  say(
+    info.accounts === 0
+      ? 'Nobody has an account yet. Add a person:'
+      : `${info.accounts} people have an account. Add one more:`,
+  )
+  say('  npm run vaartha -- user add mum')
+  const link = server.oneTimeLink()
+  if (link === undefined) return
+  say()
+  say(`Administrator, one-time link (a fresh one: npm run vaartha -- admin link):\n  ${link}`)
+  if (process.stdout.isTTY || info.accounts === 0) remark(qrCode(link))
+}

@@ -1,0 +1,318 @@
+import { randomBytes } from 'node:crypto'
+import { rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { createSqlAccounts } from './accounts/accounts-sql.ts'
+import { createAuth } from './auth/auth.ts'
+import { createCalls } from './calls/calls.ts'
+import { openCertificates } from './certificates/certificates.ts'
+import { projectVersion } from './config/load.ts'
+import type { Config } from './config/schema.ts'
+import { openDataDirectory } from './data-directory.ts'
+import { openDatabase } from './database/database.ts'
+import { announce, type Discovery } from './discovery/discovery.ts'
+import { createEvents, type Events } from './events.ts'
+import { type Http, startHttp } from './http/http.ts'
+import { createMemoryStore } from './location/memory.ts'
+import { createRedisStore } from './location/redis.ts'
+import type { LocationStore } from './location/store.ts'
+import { createWatchdog } from './location/watchdog.ts'
+import type { Logger } from './log.ts'
+import { createAllowed } from './network/allowed.ts'
+import { type AddressWatch, watchAddresses } from './network/interfaces.ts'
+import { createRecords } from './records/records.ts'
+import { createRegistrar } from './registrar/registrar.ts'
+import { installRoutes } from './routes.ts'
+import { sameUriText } from './sip/engine/message/uri.ts'
+import { connectSip } from './sip/link.ts'
+import { createResolve } from './sip/resolve.ts'
+
+/** Where the server is reached and what it is doing. */
+export interface ServerInfo {
+  name: string
+  domain: string
+  version: string
+  /** `udp 192.0.2.1:5060`, `https 192.0.2.1:443` … */
+  points: string[]
+  parts: Record<string, { on: boolean; why: string }>
+  accounts: number
+}
+
+export interface Server {
+  info(): Promise<ServerInfo>
+  events: Events
+  /** A fresh link that signs a browser in as administrator, once; undefined while HTTP is off. */
+  oneTimeLink(): string | undefined
+  close(): Promise<void>
+}
+
+/**
+ * Builds every room bottom-up and closes them top-down. The only place that knows all rooms and that decides between
+ * the embedded ones and Redis or drachtio-server. When a step fails, what was opened before is closed.
+ */
+export async function startServer(config: Config, log: Logger): Promise<Server> {
+  const opened: { name: string; close: () => unknown }[] = []
+  const own = <T extends { close(): unknown }>(name: string, room: T): T => {
+    opened.push({ name, close: () => room.close() })
+    return room
+  }
+  let closing: Promise<void> | undefined
+  const close = () => {
+    closing ??= closeAll(opened, log)
+    return closing
+  }
+  try {
+    return { ...(await build(config, log, own)), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Last opened, first closed; what fails to close is logged and the rest is closed all the same. */
+async function closeAll(opened: { name: string; close: () => unknown }[], log: Logger): Promise<void> {
+  for (const { name, close } of opened.toReversed()) {
+    try {
+      await close()
+    } catch (error) {
+      log.error({ err: error, room: name }, 'failed to close')
+    }
+  }
+}
+
+type Own = <T extends { close(): unknown }>(name: string, room: T) => T
+
+async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server, 'close'>> {
+  const began = Date.now()
+  const { domain } = config
+  const data = openDataDirectory(config.data)
+  const events = createEvents()
+  const node = data.secret('node.id', 4).toString('hex')
+  const adminToken = data.secret('admin.token', 32).toString('hex')
+  const addresses = own('addresses', watchAddresses(config.network))
+  addresses.onChange(now => events.emit('addressesChanged', { addresses: now.map(a => a.address) }))
+  const allowed = createAllowed(config.network.allow)
+
+  const database = own('database', await openDatabase(data.path('vaartha.sqlite'), log.child({ room: 'database' })))
+  const accounts = createSqlAccounts({ database, events })
+  const records = own('records', createRecords({ database, events }))
+  await records.prune(config.calls.historyDays)
+
+  const location = own('location', await openLocation(config, node, data.path('registrations.journal'), events, log))
+  const watchdog = own(
+    'watchdog',
+    createWatchdog({ store: location, node, events, log: log.child({ room: 'watchdog' }), now: Date.now }),
+  )
+
+  let discovery: Discovery | undefined
+  const names = () => [
+    ...new Set([domain, discovery?.name() ?? `${config.discovery.name}.local`, hostname(), 'localhost']),
+  ]
+  const certificates = own(
+    'certificates',
+    await openCertificates({
+      directory: data.path('certificates'),
+      cert: config.certificates.cert,
+      key: config.certificates.key,
+      names: () => [...names(), ...config.certificates.names, ...addresses.current().map(a => a.address)],
+      log: log.child({ room: 'certificates' }),
+      events,
+    }),
+  )
+  addresses.onChange(() => void certificates.renew())
+
+  const link = own(
+    'sip',
+    await connectSip(config.sip, {
+      addresses,
+      allowed,
+      publicAddress: config.network.publicAddress,
+      tls: { current: () => certificates.current(), onChange: listener => certificates.onChange(listener) },
+      resolve: createResolve(),
+      events,
+      log: log.child({ room: 'sip' }),
+    }),
+  )
+  link.onFlowClosed(flow => watchdog.flowClosed(flow))
+  const isOwn = createIsOwn(names, addresses, config.network.publicAddress)
+
+  const registrar = createRegistrar({
+    location,
+    config: config.registrar,
+    domain,
+    node,
+    gruuKey: data.secret('gruu.key', 32),
+    events,
+    now: Date.now,
+    sameUri: sameUriText,
+  })
+  const auth = createAuth({
+    config: config.auth,
+    domains: [domain],
+    find: (user, realm) => accounts.find(user, realm),
+    secret: randomBytes(32),
+    events,
+  })
+  const account = async (user: string) => {
+    const found = await accounts.get(user, domain)
+    return found?.enabled ? found : undefined
+  }
+  const calls = own(
+    'calls',
+    createCalls({
+      srf: link.srf,
+      config: config.calls,
+      domain,
+      isOwn,
+      find: account,
+      bindings: aor => registrar.bindings(aor),
+      bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
+      records,
+      events,
+      log: log.child({ room: 'calls' }),
+    }),
+  )
+  installRoutes({ srf: link.srf, auth, registrar, calls, account, isOwn, domain, log: log.child({ room: 'routes' }) })
+
+  const health = () => {
+    const reasons = location.healthy() ? [] : ['the registration store does not answer']
+    return { ready: reasons.length === 0, reasons, parts: parts(config, discovery) }
+  }
+  const info = async (): Promise<ServerInfo> => ({
+    name: discovery?.name() ?? domain,
+    domain,
+    version: projectVersion(),
+    points: [
+      ...link.points().map(p => `${p.protocol} ${bracket(p.address)}:${p.port}`),
+      ...(http?.points() ?? []).map(p => `${p.secure ? 'https' : 'http'} ${bracket(p.address)}:${p.port}`),
+    ],
+    parts: parts(config, discovery),
+    accounts: (await accounts.list()).length,
+  })
+  let http: Http | undefined
+  if (config.http.enabled) {
+    http = own(
+      'http',
+      await startHttp({
+        config: config.http,
+        addresses,
+        allowed,
+        certificates,
+        adminToken,
+        sessionsFile: data.path('sessions.json'),
+        accounts,
+        domain,
+        registrations: registrar,
+        calls,
+        records,
+        health,
+        info,
+        began,
+        engineStats: () => link.stats(),
+        acceptWebSocket: link.acceptWebSocket,
+        events,
+        log: log.child({ room: 'http' }),
+      }),
+    )
+  }
+  if (config.discovery.enabled) {
+    const services = serviceList(config, http, domain)
+    // Claiming the name takes a second of probing; phones that know an address need not wait for it.
+    const claimed = announce({
+      name: config.discovery.name,
+      addresses,
+      services,
+      nodeId: node,
+      events,
+      log: log.child({ room: 'discovery' }),
+    })
+    own('discovery', { close: async () => (await claimed).close() })
+    void claimed.then(found => {
+      discovery = found
+      void certificates.renew()
+    })
+  }
+  if (http !== undefined) own('run file', writeRunFile(data.path('run.json'), http))
+  return { info, events, oneTimeLink: () => http?.oneTimeLink() }
+}
+
+function openLocation(
+  config: Config,
+  node: string,
+  journal: string,
+  events: Events,
+  log: Logger,
+): Promise<LocationStore> {
+  const common = { node, events, now: Date.now, log: log.child({ room: 'location' }) }
+  if (config.store.redis === '') return createMemoryStore({ ...common, journal })
+  return createRedisStore({ ...common, config: config.store })
+}
+
+/** True for a host that means this server: one of its names, one of its addresses, or the public one. */
+function createIsOwn(names: () => string[], addresses: AddressWatch, publicAddress: string): (host: string) => boolean {
+  return host => {
+    const plain = host.toLowerCase().replace(/^\[|\]$/g, '')
+    if (plain === publicAddress && plain !== '') return true
+    return names().includes(plain) || addresses.current().some(a => a.address === plain)
+  }
+}
+
+function parts(config: Config, discovery: Discovery | undefined): ServerInfo['parts'] {
+  const { sip, store } = config
+  return {
+    'SIP engine': {
+      on: true,
+      why:
+        sip.engine === 'embedded' ? 'in this process' : `drachtio-server at ${sip.drachtio.host}:${sip.drachtio.port}`,
+    },
+    TLS: {
+      on: sip.tls !== 0,
+      why:
+        sip.tls === 0
+          ? 'sip.tls is 0'
+          : config.certificates.cert === ''
+            ? 'with the local authority’s certificate'
+            : 'with your certificate',
+    },
+    'shared store': {
+      on: store.redis !== '',
+      why:
+        store.redis === ''
+          ? 'store.redis is empty: registrations live in the data directory'
+          : 'registrations live in Redis',
+    },
+    mDNS: {
+      on: config.discovery.enabled,
+      why: config.discovery.enabled ? (discovery?.name() ?? 'claiming its name') : 'discovery.enabled is false',
+    },
+    HTTP: { on: config.http.enabled, why: config.http.enabled ? 'status page and API' : 'http.enabled is false' },
+  }
+}
+
+function serviceList(config: Config, http: Http | undefined, domain: string) {
+  const { sip } = config
+  const txt = { domain, version: projectVersion() }
+  const port = (secure: boolean) => http?.points().find(p => p.secure === secure)?.port ?? 0
+  const all = [
+    { type: 'sip', protocol: 'udp', port: sip.udp, txt },
+    { type: 'sip', protocol: 'tcp', port: sip.tcp, txt },
+    { type: 'sips', protocol: 'tcp', port: sip.tls, txt },
+    { type: 'http', protocol: 'tcp', port: port(false), txt: { path: '/' } },
+    { type: 'https', protocol: 'tcp', port: port(true), txt: { path: '/' } },
+    { type: 'vaartha', protocol: 'tcp', port: port(true) || port(false) || sip.tcp || sip.udp, txt },
+  ] as const
+  return all.filter(service => service.port !== 0)
+}
+
+/** Tells the commands of this machine where the API is. */
+function writeRunFile(file: string, http: Http): { close(): void } {
+  const points = http.points()
+  const loopback =
+    points.find(p => !p.secure && (p.address === '127.0.0.1' || p.address === '::1')) ?? points.find(p => !p.secure)
+  const api = loopback === undefined ? undefined : `http://${bracket(loopback.address)}:${loopback.port}`
+  writeFileSync(file, JSON.stringify({ pid: process.pid, api, started: new Date().toISOString() }), { mode: 0o600 })
+  return { close: () => rmSync(file, { force: true }) }
+}
+
+function bracket(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
