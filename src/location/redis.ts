@@ -32,11 +32,16 @@ export interface RedisStoreDeps {
   now(): number
 }
 
+export interface RedisStore extends LocationStore {
+  /** Resolves with true when Redis answers, with false when it has not within the timeout; it is tried on either way. */
+  ready(): Promise<boolean>
+}
+
 /**
  * The shared store. A Redis that hangs or is gone costs one timeout; from then on every request is refused at once
  * with 'store-unavailable' until a probe is answered, so nothing piles up here.
  */
-export function createRedisStore(deps: RedisStoreDeps): LocationStore {
+export function createRedisStore(deps: RedisStoreDeps): RedisStore {
   const { config, events, log, now } = deps
   const redis = connect(config)
   const prefix = `${config.prefix}:loc:`
@@ -128,6 +133,19 @@ export function createRedisStore(deps: RedisStoreDeps): LocationStore {
       } while (cursor !== undefined)
       counted = { at: now(), size }
       return size
+    },
+    async ready() {
+      if (redis.status === 'ready') return true
+      return await new Promise<boolean>(resolve => {
+        const timer = setTimeout(() => settle(false), config.timeoutMs)
+        const onReady = () => settle(true)
+        const settle = (answer: boolean) => {
+          clearTimeout(timer)
+          redis.off('ready', onReady)
+          resolve(answer)
+        }
+        redis.on('ready', onReady)
+      })
     },
     healthy: () => !failed && redis.status === 'ready',
     close() {
