@@ -1,0 +1,151 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+
+// The real program in a process of its own, on free loopback ports, with a data directory of its own.
+
+const root = resolve(import.meta.dirname, '../..')
+const flags = ['--disable-warning=ExperimentalWarning', join(root, 'src/main.ts')]
+
+export interface Ports {
+  sip: number
+  tls: number
+  http: number
+  https: number
+}
+
+export interface TestServer {
+  readonly ports: Ports
+  readonly domain: string
+  readonly data: string
+  readonly pid: number
+  /** Everything it printed so far, for a failure message. */
+  log(): string
+  /** Makes an account and returns its password. */
+  addUser(name: string, displayName?: string): Promise<string>
+  /** Runs a command of `vaartha` against this server. */
+  cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>
+  /** GETs a path of the API as administrator, on loopback. */
+  api<T>(path: string, method?: string): Promise<T>
+  /** SIGTERM, and waits for the end; the exit code. */
+  stop(): Promise<number | null>
+  /** SIGKILL, and waits for the end. */
+  kill(): Promise<void>
+  /** Starts it again on the same data and ports. */
+  restart(): Promise<void>
+  /** Stops it and removes its data. */
+  close(): Promise<void>
+}
+
+export interface TestServerOptions {
+  /** Settings beyond the test's defaults, as `VAARTHA_…` variables. */
+  settings?: Record<string, string>
+  /** Addresses to listen on. */
+  listen?: string[]
+}
+
+/** Starts Vaartha and resolves when it is ready; rejects with its output when it ends before. */
+export async function startVaartha(options: TestServerOptions = {}): Promise<TestServer> {
+  const data = mkdtempSync(join(tmpdir(), 'vaartha-'))
+  const [sip, tls, http, https] = (await freePorts(4)) as [number, number, number, number]
+  const config = join(data, 'vaartha.yaml')
+  writeFileSync(config, '')
+  const env: NodeJS.ProcessEnv = {
+    PATH: process.env['PATH'],
+    HOME: process.env['HOME'],
+    NODE_COMPILE_CACHE: join(tmpdir(), 'vaartha-compile-cache'),
+    VAARTHA_CONFIG: config,
+    VAARTHA_DATA: join(data, 'data'),
+    VAARTHA_NETWORK_LISTEN: (options.listen ?? ['127.0.0.1']).join(),
+    VAARTHA_DISCOVERY_ENABLED: 'false',
+    VAARTHA_SIP_UDP: String(sip),
+    VAARTHA_SIP_TCP: String(sip),
+    VAARTHA_SIP_TLS: String(tls),
+    VAARTHA_HTTP_PORT: String(http),
+    VAARTHA_HTTP_SECURE_PORT: String(https),
+    VAARTHA_LOG_FORMAT: 'json',
+    ...options.settings,
+  }
+  let child: ChildProcess
+  let printed = ''
+
+  async function start(): Promise<void> {
+    child = spawn(process.execPath, [...flags, 'serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const own = child
+    own.stderr!.setEncoding('utf8').on('data', text => (printed += text))
+    await new Promise<void>((ready, failed) => {
+      createInterface({ input: own.stdout! }).on('line', line => {
+        printed = `${printed}${line}\n`.slice(-200_000)
+        if (line.includes('"msg":"ready"')) ready()
+      })
+      own.once('exit', code => failed(new Error(`Vaartha ended with ${code}:\n${printed}`)))
+    })
+  }
+
+  async function end(signal: NodeJS.Signals): Promise<number | null> {
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
+    const exited = once(child, 'exit')
+    child.kill(signal)
+    return ((await exited) as [number | null])[0]
+  }
+
+  function cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    return new Promise(done => {
+      execFile(process.execPath, [...flags, ...args], { env }, (error, stdout, stderr) =>
+        done({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : 1, stdout, stderr }),
+      )
+    })
+  }
+
+  await start()
+  return {
+    ports: { sip, tls, http, https },
+    domain: options.settings?.['VAARTHA_DOMAIN'] ?? 'vaartha.local',
+    data: join(data, 'data'),
+    get pid() {
+      return child.pid!
+    },
+    log: () => printed,
+    cli,
+    async addUser(name, displayName) {
+      const more = displayName === undefined ? [] : ['--display-name', displayName]
+      const { code, stdout, stderr } = await cli('user', 'add', name, '--json', ...more)
+      if (code !== 0) throw new Error(`user add ${name}: ${stderr}`)
+      return (JSON.parse(stdout) as { password: string }).password
+    },
+    async api<T>(path: string, method = 'GET') {
+      const token = readFileSync(join(data, 'data/admin.token'), 'utf8').trim()
+      const answer = await fetch(`http://127.0.0.1:${http}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}` },
+      })
+      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
+      return (await answer.json()) as T
+    },
+    stop: () => end('SIGTERM'),
+    kill: async () => void (await end('SIGKILL')),
+    restart: start,
+    async close() {
+      await end('SIGTERM')
+      rmSync(data, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Ports that are free now, for TCP and very likely for UDP as well. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return server
+    }),
+  )
+  const ports = servers.map(server => (server.address() as { port: number }).port)
+  await Promise.all(servers.map(server => new Promise(done => server.close(done))))
+  return ports
+}
