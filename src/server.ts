@@ -12,6 +12,7 @@ import { openDatabase } from './database/database.ts'
 import { announce, type Discovery } from './discovery/discovery.ts'
 import { createEvents, type Events } from './events.ts'
 import { type Http, startHttp } from './http/http.ts'
+import { createJournal } from './location/journal.ts'
 import { createMemoryStore } from './location/memory.ts'
 import { createRedisStore } from './location/redis.ts'
 import type { LocationStore } from './location/store.ts'
@@ -97,11 +98,14 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   const records = own('records', createRecords({ database, events }))
   await records.prune(config.calls.historyDays)
 
-  const location = own('location', await openLocation(config, node, data.path('registrations.journal'), events, log))
-  const watchdog = own(
-    'watchdog',
-    createWatchdog({ store: location, node, events, log: log.child({ room: 'watchdog' }), now: Date.now }),
+  // Bindings name the life of the process that holds their flow, not the machine: no flow survives a restart.
+  const life = `${node}-${randomBytes(4).toString('hex')}`
+  const store = await openLocation(config, data.path('registrations.journal'), events, log.child({ room: 'location' }))
+  const location = own(
+    'location',
+    createWatchdog({ store, node: life, events, log: log.child({ room: 'location' }), now: Date.now }),
   )
+  location.start()
 
   let discovery: Discovery | undefined
   const names = () => [
@@ -132,14 +136,14 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       log: log.child({ room: 'sip' }),
     }),
   )
-  link.onFlowClosed(flow => watchdog.flowClosed(flow))
+  link.onFlowClosed(flow => location.flowClosed(flow))
   const isOwn = createIsOwn(names, addresses, config.network.publicAddress)
 
   const registrar = createRegistrar({
     location,
     config: config.registrar,
     domain,
-    node,
+    node: life,
     gruuKey: data.secret('gruu.key', 32),
     events,
     now: Date.now,
@@ -235,16 +239,13 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   return { info, events, oneTimeLink: () => http?.oneTimeLink() }
 }
 
-function openLocation(
-  config: Config,
-  node: string,
-  journal: string,
-  events: Events,
-  log: Logger,
-): Promise<LocationStore> {
-  const common = { node, events, now: Date.now, log: log.child({ room: 'location' }) }
-  if (config.store.redis === '') return createMemoryStore({ ...common, journal })
-  return createRedisStore({ ...common, config: config.store })
+async function openLocation(config: Config, path: string, events: Events, log: Logger): Promise<LocationStore> {
+  if (config.store.redis === '') {
+    return createMemoryStore({ now: Date.now, journal: createJournal({ path, log, events }) })
+  }
+  const store = createRedisStore({ config: config.store, events, log, now: Date.now })
+  if (!(await store.ready())) log.warn('Redis does not answer yet; phones cannot register until it does')
+  return store
 }
 
 /** True for a host that means this server: one of its names, one of its addresses, or the public one. */
