@@ -62,9 +62,10 @@ export interface TransactionUser {
 export interface TransactionLayer {
   /**
    * Starts a client transaction over `flow`. The request must be complete but for its top Via, which this call puts on
-   * with a fresh branch and the flow's advertised address. Throws nothing; failures come through `user`.
+   * with a fresh branch and the flow's advertised address; `tail` ends the branch (a proxy's loop mark). Throws
+   * nothing; failures come through `user`.
    */
-  send(request: SipMessage, flow: Flow, user: ClientTransactionUser): ClientTransaction
+  send(request: SipMessage, flow: Flow, user: ClientTransactionUser, tail?: string): ClientTransaction
   /** Sends an ACK for a 2xx, or anything else that needs no transaction; puts the Via on. */
   sendStateless(message: SipMessage, flow: Flow): void
   serverTransaction(id: string): ServerTransaction | undefined
