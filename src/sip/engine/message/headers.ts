@@ -1,3 +1,4 @@
+import { cleanToken, cleanValue } from './clean.ts'
 import { classes, SPACE, TOKEN, trimEnd } from './syntax.ts'
 
 // Header names and header lines. A line never changes once it is made, so copies of a message share their lines, and a
@@ -113,10 +114,14 @@ export class Line {
   }
 }
 
-/** A new line. A line break in the value would begin another header, so it becomes a space, as unfolding makes it. */
+/** A new line for a value that an application gives. */
 export function makeLine(name: string, value: string, key = keyOf(name)): Line {
-  const clean = /[\r\n]/.test(value) ? value.replace(/[\r\n]+/g, ' ').trim() : value
-  const text = `${name}: ${clean}\r\n`
+  return lineOf(cleanToken(name), cleanValue(value), key)
+}
+
+/** A line of its own for parts that were received. */
+export function lineOf(name: string, value: string, key: string): Line {
+  const text = `${name}: ${value}\r\n`
   const valueStart = name.length + 2
   return new Line(key, text, [0, name.length, valueStart, text.length - 2, text.length])
 }
@@ -138,7 +143,7 @@ export function readLine(text: string, start: number, end: number): Line | undef
   const key = findKey(text, start, nameEnd, hash)
   const valueEnd = trimEnd(text, at, end)
   // White space before the colon is not passed on: many parsers do not know that it may stand there.
-  if (colon !== nameEnd) return makeLine(text.slice(start, nameEnd), text.slice(at, valueEnd), key)
+  if (colon !== nameEnd) return lineOf(text.slice(start, nameEnd), text.slice(at, valueEnd), key)
   return new Line(key, text, [start, nameEnd, at, valueEnd, end + 2])
 }
 

@@ -1,5 +1,5 @@
 import type { Limits } from '../../../config/schema.ts'
-import { type Line, makeLine, readLine } from './headers.ts'
+import { type Line, lineOf, readLine } from './headers.ts'
 import { ParseFailure, SipMessage, type StartLine } from './message.ts'
 import { classes, DIGIT, isAll, readNumber, SPACE, TOKEN, trimEnd } from './syntax.ts'
 
@@ -91,7 +91,7 @@ function unfold(raw: string): Line | undefined {
     .map((piece, i) => piece.slice(i === 0 ? 0 : leading(piece), trimEnd(piece, 0, piece.length)))
     .join(' ')
   const line = readLine(text, 0, text.length)
-  return line && makeLine(line.name, line.value, line.key)
+  return line && lineOf(line.name, line.value, line.key)
 }
 
 function leading(piece: string): number {

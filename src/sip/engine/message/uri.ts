@@ -148,6 +148,14 @@ export function sameUri(a: Uri, b: Uri): boolean {
   return a.headers === b.headers || sameHeaders(a.headers, b.headers)
 }
 
+/** `sameUri` of two URI texts; those that are no URIs are equal only to themselves. */
+export function sameUriText(a: string, b: string): boolean {
+  if (a === b) return true
+  const left = parseUri(a)
+  const right = left && parseUri(b)
+  return left !== undefined && right !== undefined && sameUri(left, right)
+}
+
 function sameNumber(a: Uri, b: Uri): boolean {
   const digits = (uri: Uri) => (uri.user ?? '').replace(/[-.()]/g, '').toLowerCase()
   if (digits(a) !== digits(b) || a.params.size !== b.params.size) return false
