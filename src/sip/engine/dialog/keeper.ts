@@ -78,7 +78,11 @@ export function createKeeper(ground: Ground): Keeper {
       refreshLater(dialog, dialog.caller ? 2100 + Math.random() * 1900 : Math.random() * 2000)
       return
     }
-    if (message.method === 'UPDATE' && dialog.localSdp) dialog.peerTakesUpdate = false
+    if (message.method === 'UPDATE' && dialog.localSdp) {
+      dialog.peerTakesUpdate = false
+      refreshLater(dialog, 0)
+      return
+    }
     refreshLater(dialog, ground.second * 2)
   }
 
