@@ -29,7 +29,7 @@ export async function startEngineUnderTest(
     internal: true,
     scope: 0,
   }
-  const { t1 = 50 } = options
+  const { t1 = 20 } = options
   const engine = await startEngine({
     config: loadDefaults({
       tls: 0,

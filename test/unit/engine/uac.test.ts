@@ -163,7 +163,8 @@ test('failures reach the app: busy, nobody there, a pinned flow that is gone, ou
 
 test('the response of an awaited request is never lost', async () => {
   for (let turn = 0; turn < 100; turn++) {
-    const sending = server.srf.request(uri(), { method: 'OPTIONS' }) as unknown as Promise<Srf.SrfRequest>
+    const send = server.srf.request.bind(server.srf) as (...args: unknown[]) => Promise<Srf.SrfRequest>
+    const sending = send(uri(), { method: 'OPTIONS' })
     callee.send(sipResponse(await callee.request('OPTIONS'), 200, { tag: 'o' }))
     const req = await sending
     await new Promise<void>(resolve => req.on('response', () => resolve()))
