@@ -95,9 +95,9 @@ export function installRoutes(deps: RouteDeps): void {
     )
   }
 
-  function refuseForeignSchemes(req: Request, res: Response, next: () => void): void {
-    if (/^sips?:|^tel:/i.test(req.uri)) return next()
-    res.send(416)
+  function refuseForeignSchemes(req: Request, res: Response, next: Parameters<Parameters<Srf['use']>[1]>[2]): void {
+    if (/^sips?:|^tel:/i.test(req.uri)) next()
+    else res.send(416)
   }
 
   /** drachtio-srf does not await handlers: what they throw would end the process, so it ends here. */

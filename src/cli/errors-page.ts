@@ -1,4 +1,4 @@
-import { listRefusals } from './errors.ts'
+import { listRefusals } from '../errors.ts'
 
 /** docs/errors.md, from the one list of refusals. */
 export function errorsPage(): string {

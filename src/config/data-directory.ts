@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Refusal } from './errors.ts'
+import { Refusal } from '../errors.ts'
 
 /** The one directory that holds everything worth keeping. */
 export interface DataDirectory {
