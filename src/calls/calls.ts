@@ -1,0 +1,197 @@
+import { randomUUID } from 'node:crypto'
+import type Srf from 'drachtio-srf'
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Binding } from '../location/store.ts'
+import type { Logger } from '../log.ts'
+import type { CallRecord } from '../records/records.ts'
+import { splitList } from '../sip/engine/message/syntax.ts'
+import { Call, type CallContext, type CallView } from './call.ts'
+import { createFork } from './fork.ts'
+import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, readAddress } from './headers.ts'
+import { answerGone } from './leg.ts'
+import { calledUser, chooseTargets, type Target } from './route.ts'
+import type { Incoming, Reply, SrfPort } from './sip.ts'
+
+export type { CallView } from './call.ts'
+
+type Request = Srf.SrfRequest & { sessionToken?: string }
+type Response = Srf.SrfResponse
+
+export interface CallsDeps {
+  srf: Srf
+  config: Config['calls']
+  domain: string
+  /** True when a host name or address is this server. */
+  isOwn(host: string): boolean
+  find(user: string): Promise<(Party & { enabled: boolean }) | undefined> | (Party & { enabled: boolean }) | undefined
+  bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
+  resolveGruu?(uri: string): { aor: string; instance: string } | undefined
+  records: { add(record: CallRecord): void }
+  events: Events
+  log: Logger
+  now?(): number
+  uuid?(): string
+}
+
+export interface Calls {
+  /** An INVITE outside dialogs whose sender has proven to be `caller`. Throws Refusal before a call begins (403, 420, 503). */
+  invite(req: Request, res: Response, caller: Party): Promise<void>
+  /** A request for a dialog that nobody knows: 481. */
+  outOfDialog(req: Request, res: Response): Promise<void>
+  list(): CallView[]
+  /** Ends a call by an operator's wish; false when there is none of that id. */
+  hangUp(id: string): boolean
+  /** Ends all calls and waits for their BYEs, at most 4 seconds. */
+  close(): Promise<void>
+}
+
+// How long close() waits for the phones to answer its BYEs.
+const closeMs = 4000
+
+/** The back-to-back user agent: each call is a dialog with its caller and one with whoever answers. */
+export function createCalls(deps: CallsDeps): Calls {
+  const { config, domain, isOwn, events, log, records, now = Date.now, uuid = randomUUID } = deps
+  const srf = deps.srf as unknown as SrfPort
+  const calls = new Map<string, Call>()
+  let closing = false
+  const context: CallContext = {
+    srf,
+    domain,
+    config,
+    events,
+    log,
+    now,
+    records,
+    onEnd: call => calls.delete(call.id),
+  }
+
+  async function invite(request: Request, response: Response, caller: Party): Promise<void> {
+    const req = request as unknown as Incoming
+    const res = response as unknown as Reply
+    if (closing || calls.size >= config.most)
+      throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
+    const unknown = notUnderstood(req)
+    if (unknown.length > 0)
+      throw new Refusal('bad-extension', undefined, { headers: { Unsupported: unknown.join(', ') } })
+    const hops = req.get('Max-Forwards')
+    if (hops !== undefined && Number.parseInt(hops, 10) <= 0) throw new Refusal('too-many-hops')
+    const as = mayCallAs(req, caller.user, isOwn)
+    if (as === 'forbidden') throw new Refusal('forbidden', 'A caller may only call as itself')
+    const { to, instance } = called(req.uri)
+    const call = new Call(context, uuid(), req, res, caller, `sip:${to}@${domain}`)
+    calls.set(call.id, call)
+    try {
+      await ring(call, req, caller, to, instance, as === 'hidden')
+    } catch (error) {
+      if (!(error instanceof Refusal)) call.end({ status: 500, reason: 'internal error' })
+      if (!(error instanceof Refusal)) throw error
+      call.end({ status: error.sipStatus, reason: error.message, headers: flat(error.headers) })
+    }
+  }
+
+  function called(uri: string): { to: string; instance?: string } {
+    const gruu = deps.resolveGruu?.(uri)
+    if (gruu) return { to: calledUser(gruu.aor, () => true), instance: gruu.instance }
+    return { to: calledUser(uri, isOwn) }
+  }
+
+  async function ring(
+    call: Call,
+    req: Incoming,
+    caller: Party,
+    user: string,
+    instance: string | undefined,
+    hidden: boolean,
+  ): Promise<void> {
+    const { callee, targets } = await find(user, instance, origin(req))
+    // The caller may have cancelled while the store was asked.
+    if (call.state === 'ended') return
+    const reliable = targets.length === 1 && (names(req, 'Supported', '100rel') || names(req, 'Require', '100rel'))
+    const headers = {
+      ...fromInvite(req),
+      ...opening(config, reliable),
+      ...identity(caller, domain, hidden),
+      To: `<${call.to}>`,
+      'Max-Forwards': String(Math.min(70, Number.parseInt(req.get('Max-Forwards') ?? '71', 10) - 1 || 70)),
+    }
+    const fork = createFork(
+      { srf, headers, body: req.body || undefined, ringMs: config.ringSeconds * 1000, ...config },
+      {
+        onProgress: (...progress) => call.onProgress(...progress),
+        onAnswer: (branch, answer, ack) => call.onAnswer(branch, answer, ack, callee),
+        onLate: (...late) => call.onLate(...late),
+        onFailure: (status, answer) => call.onFailure(status, answer),
+        onRedirect: contacts => redirect(call, contacts),
+      },
+    )
+    call.fork = fork
+    fork.start(targets)
+  }
+
+  async function find(
+    user: string,
+    instance?: string,
+    except?: ReturnType<typeof origin>,
+  ): Promise<{ callee: Party; targets: Target[] }> {
+    const callee = (await deps.find(user)) ?? (await deps.find(user.toLowerCase()))
+    if (callee === undefined || !callee.enabled) throw new Refusal('not-found')
+    const bindings = await deps.bindings(`sip:${callee.user}@${domain}`)
+    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except, instance })
+    if (targets.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
+    return { callee, targets }
+  }
+
+  /** A phone may send callers to other people of this server, never elsewhere: that would be toll fraud's open door. */
+  async function redirect(call: Call, contacts: string): Promise<Target[]> {
+    const targets: Target[] = []
+    for (const contact of splitList(contacts).slice(0, config.mostForks)) {
+      const address = readAddress(contact)
+      if (address === undefined || !isOwn(address.host)) {
+        call.log.info('redirection to a foreign address was not followed')
+        continue
+      }
+      try {
+        targets.push(...(await find(address.user)).targets)
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        call.log.info({ code: error.code }, 'redirection leads nowhere')
+      }
+    }
+    return targets
+  }
+
+  return {
+    invite,
+    async outOfDialog(request, response) {
+      answerGone(request as unknown as Incoming, response as unknown as Reply)
+    },
+    list: () => [...calls.values()].map(call => call.view()),
+    hangUp(id) {
+      const call = calls.get(id)
+      call?.end({ status: 480, reason: 'ended by an operator', result: 'cancelled' })
+      return call !== undefined
+    },
+    async close() {
+      closing = true
+      const open = [...calls.values()]
+      for (const call of open) call.end({ status: 503, reason: 'the server stops', result: 'failed' })
+      let timer: NodeJS.Timeout | undefined
+      const bounded = new Promise<void>(resolve => {
+        timer = setTimeout(resolve, closeMs)
+      })
+      await Promise.race([Promise.all(open.map(call => call.done)), bounded])
+      clearTimeout(timer)
+    },
+  }
+}
+
+function origin(req: Incoming) {
+  const contact = /<([^>]*)>/.exec(req.get('Contact') ?? '')?.[1] ?? ''
+  return { flow: req.sessionToken ?? '', address: req.source_address, port: Number(req.source_port), contact }
+}
+
+function flat(headers: Readonly<Record<string, string | string[]>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
+}

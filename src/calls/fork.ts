@@ -1,0 +1,181 @@
+import { reasonHeader } from './headers.ts'
+import { asBranchStatus, bestOf } from './outcome.ts'
+import type { Target } from './route.ts'
+import type { Ack, Headers, Message, Response, Sent, SrfPort } from './sip.ts'
+
+/** One INVITE that rings one contact. */
+export interface Branch {
+  readonly target: Target
+  sent?: Sent
+  /** The final status, 0 while it rings. */
+  status: number
+  cancelled: boolean
+}
+
+export interface ForkUser {
+  onProgress(branch: Branch, response: Response, ack: Ack): void
+  /** The first 2xx; the other branches are being cancelled. */
+  onAnswer(branch: Branch, response: Response, ack: Ack): void
+  /** A 2xx that came too late: it must be acknowledged and ended with BYE. */
+  onLate(branch: Branch, response: Response, ack: Ack): void
+  /** Nobody answered: the best status, and its response where a phone gave it. */
+  onFailure(status: number, response: Response | undefined): void
+  /** The targets for the Contacts of a 3xx; empty: not followed. */
+  onRedirect(contacts: string): Promise<Target[]>
+}
+
+export interface ForkOptions {
+  srf: SrfPort
+  headers: Headers
+  body: string | undefined
+  ringMs: number
+  mostRedirects: number
+  mostForks: number
+}
+
+export interface Fork {
+  readonly branches: readonly Branch[]
+  readonly ended: boolean
+  start(targets: readonly Target[]): void
+  /** Cancels what still rings; nothing is reported after that but late 2xx. */
+  cancel(headers: Headers): void
+}
+
+/** Rings contacts in parallel (RFC 3261 section 16.7 as a user agent does it): the first 2xx wins, a 6xx stops all. */
+export function createFork(options: ForkOptions, user: ForkUser): Fork {
+  const { srf, headers, body, ringMs, mostRedirects, mostForks } = options
+  const branches: Branch[] = []
+  const tried = new Set<string>()
+  let ended = false
+  let redirects = 0
+  let looking = 0
+  let best: Response | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  function start(targets: readonly Target[]): void {
+    timer ??= setTimeout(() => {
+      cancelRest(reasonHeader(408, 'No answer'))
+      finish(408)
+    }, ringMs)
+    for (const target of targets) {
+      if (tried.has(target.uri) || branches.length >= mostForks) continue
+      tried.add(target.uri)
+      launch({ target, status: 0, cancelled: false }, headers)
+    }
+    settle()
+  }
+
+  function launch(branch: Branch, withHeaders: Headers): void {
+    if (!branches.includes(branch)) branches.push(branch)
+    const { uri, proxy } = branch.target
+    try {
+      srf.request(uri, { method: 'INVITE', proxy, headers: { ...withHeaders }, body }, (error, sent) => {
+        if (error || sent === undefined) return fail(branch, 480, undefined)
+        branch.sent = sent
+        sent.on('response', (response, ack) => onResponse(branch, withHeaders, response, ack))
+        if (branch.cancelled) cancelSent(sent, {})
+      })
+    } catch {
+      // srf throws when it has no connection to its engine: this contact cannot be rung.
+      setImmediate(() => fail(branch, 480, undefined))
+    }
+  }
+
+  function onResponse(branch: Branch, withHeaders: Headers, response: Response, ack: Ack): void {
+    const { status } = response
+    if (status < 200) return ended ? undefined : user.onProgress(branch, response, ack)
+    if (status < 300) {
+      branch.status = status
+      if (ended || branch.cancelled) return user.onLate(branch, response, ack)
+      stop()
+      cancelRest(reasonHeader(200, 'Call completed elsewhere'))
+      return user.onAnswer(branch, response, ack)
+    }
+    if (ended) return void (branch.status = status)
+    const minSe = response.get('Min-SE')
+    if (status === 422 && minSe !== undefined && /^\d{1,6}/.test(minSe) && withHeaders['Min-SE'] !== minSe) {
+      // RFC 4028 section 7.3: once more, with what the phone wants at least.
+      const wish = String(Math.max(Number.parseInt(minSe, 10), Number(withHeaders['Session-Expires'] ?? 0)))
+      return launch(branch, { ...withHeaders, 'Min-SE': minSe, 'Session-Expires': wish })
+    }
+    const contacts = response.get('Contact')
+    if (status >= 300 && status < 400 && contacts !== undefined && redirects < mostRedirects) {
+      redirects++
+      return follow(branch, contacts)
+    }
+    fail(branch, asBranchStatus(status), response)
+  }
+
+  function follow(branch: Branch, contacts: string): void {
+    looking++
+    user
+      .onRedirect(contacts)
+      // A redirection that leads nowhere leaves the branch failed; why is logged by who looked.
+      .catch(() => [])
+      .then(targets => {
+        looking--
+        branch.status = 480
+        if (!ended) start(targets)
+      })
+  }
+
+  function fail(branch: Branch, status: number, response: Response | undefined): void {
+    branch.status = status
+    if (ended) return
+    if (response && bestOf(branches.map(b => b.status).filter(s => s > 0)) === status) best = response
+    if (status >= 600) {
+      cancelRest(reasonHeader(status, 'Call declined elsewhere'))
+      return finish(status)
+    }
+    settle()
+  }
+
+  function settle(): void {
+    if (ended || looking > 0 || branches.some(branch => branch.status === 0)) return
+    finish(bestOf(branches.map(branch => branch.status)))
+  }
+
+  function finish(status: number): void {
+    if (ended) return
+    stop()
+    user.onFailure(status, best && asBranchStatus(best.status) === status ? best : undefined)
+  }
+
+  function stop(): void {
+    ended = true
+    clearTimeout(timer)
+  }
+
+  function cancelRest(withHeaders: Headers): void {
+    for (const branch of branches) {
+      if (branch.status !== 0 || branch.cancelled) continue
+      branch.cancelled = true
+      if (branch.sent) cancelSent(branch.sent, withHeaders)
+    }
+  }
+
+  return {
+    branches,
+    get ended() {
+      return ended
+    },
+    start,
+    cancel(withHeaders) {
+      if (ended) return
+      stop()
+      cancelRest(withHeaders)
+    },
+  }
+}
+
+/** A CANCEL that finds its INVITE answered comes back as an error, and the 2xx is dealt with by `onLate`. */
+export function cancelSent(sent: Sent, headers: Headers): void {
+  sent.cancel({ headers: { ...headers } }, () => undefined)
+}
+
+/** The id under which the engine and srf know the dialog of an INVITE of ours. */
+export function dialogIdOf(response: Message & { stackDialogId?: string }, sent: Message): string {
+  if (response.stackDialogId) return response.stackDialogId
+  const tag = /;\s*tag=([^;\s>]+)/.exec(sent.get('From') ?? '')?.[1] ?? ''
+  return `${sent.get('Call-ID') ?? ''};from-tag=${tag}`
+}

@@ -1,0 +1,121 @@
+import type { Party } from './headers.ts'
+import {
+  type Ack,
+  type Headers,
+  type Incoming,
+  type Message,
+  type Reply,
+  type Response,
+  reply,
+  type Sent,
+  type SrfPort,
+} from './sip.ts'
+
+/** The final answer to a request inside a dialog; `response` is absent when it could not even be sent. */
+export interface Answer {
+  status: number
+  reason: string
+  response?: Response
+  ack: Ack
+}
+
+export interface LegOwner {
+  onRequest(leg: Leg, req: Incoming, res: Reply): void
+}
+
+/** One dialog of a call as srf and the engine know it: requests in it, both ways, until its BYE. */
+export class Leg {
+  readonly id: string
+  readonly party: Party
+  owner: LegOwner
+  confirmed = false
+  ended = false
+  /** The last SDP that we sent them, and that they sent us. */
+  localSdp = ''
+  remoteSdp = ''
+  /** A re-INVITE or UPDATE of ours, or of theirs, that has no final answer yet (RFC 3261 section 14). */
+  asking = false
+  asked = false
+  /** Methods that the peer allows; '' when it did not say. */
+  allow = ''
+  /** Set while the ACK must bring the answer to a late offer. */
+  onAck: ((ack: Incoming) => void) | undefined
+  readonly #srf: SrfPort
+
+  constructor(srf: SrfPort, owner: LegOwner, party: Party, id: string) {
+    this.#srf = srf
+    this.owner = owner
+    this.party = party
+    this.id = id
+    srf.addDialog(this)
+  }
+
+  /** srf hands every request inside this dialog to this method. */
+  handle(req: Incoming, res: Reply): void {
+    if (req.method === 'ACK') {
+      const onAck = this.onAck
+      this.onAck = undefined
+      return onAck?.(req)
+    }
+    this.owner.onRequest(this, req, res)
+  }
+
+  learn(message: Message): void {
+    if (message.body) this.remoteSdp = message.body
+    this.allow = message.get('Allow') ?? this.allow
+  }
+
+  /** True unless the peer has said that it does not allow `method`. */
+  allows(method: string): boolean {
+    return this.allow === '' || this.allow.toUpperCase().includes(method)
+  }
+
+  /** Sends a request in this dialog; never rejects. `onSent` gets the request, to cancel it. */
+  send(
+    method: string,
+    options: { headers?: Headers; body?: string | undefined; onSent?: (sent: Sent) => void } = {},
+  ): Promise<Answer> {
+    const { headers = {}, body, onSent } = options
+    return new Promise(resolve => {
+      const failed = (status: number, reason: string) => resolve({ status, reason, ack: () => undefined })
+      try {
+        this.#srf.request('sip:placeholder', { method, stackDialogId: this.id, headers, body }, (error, sent) => {
+          if (sent === undefined) {
+            const gone = (error as { code?: string } | null)?.code === 'ENODIALOG'
+            return gone ? failed(481, 'Call/Transaction Does Not Exist') : failed(503, 'Service Unavailable')
+          }
+          // srf gives an UPDATE that arrives meanwhile to whatever request of the same Call-ID is pending.
+          sent.on('update', (req, res) => this.handle(req, res))
+          sent.on('response', (response, ack) => {
+            if (response.status >= 200) resolve({ status: response.status, reason: response.reason, response, ack })
+          })
+          onSent?.(sent)
+        })
+      } catch {
+        // srf throws when it has no connection to its engine; for the call that is an answer like any other.
+        failed(503, 'Service Unavailable')
+      }
+    })
+  }
+
+  /** Ends the dialog from our side; resolves when the BYE is answered or could not be sent. */
+  async bye(headers: Headers = {}): Promise<void> {
+    if (this.ended) return
+    this.ended = true
+    this.onAck = undefined
+    await this.send('BYE', { headers })
+    this.#srf.removeDialog(this)
+  }
+
+  /** Ends it because the peer did, or because it never came to be. */
+  drop(): void {
+    this.ended = true
+    this.onAck = undefined
+    this.#srf.removeDialog(this)
+  }
+}
+
+/** Answers what a leg without a call may still be asked. */
+export function answerGone(req: Incoming, res: Reply): void {
+  if (req.method !== 'ACK') reply(res, req.method === 'BYE' ? 200 : 481)
+}

@@ -1,0 +1,67 @@
+import { Refusal } from '../errors.ts'
+import type { Binding } from '../location/store.ts'
+import { bytes } from '../sip/engine/message/message.ts'
+import { formatHost, parseUri, unescapeUser } from '../sip/engine/message/uri.ts'
+
+/** One contact to ring. */
+export interface Target {
+  /** Request-URI. */
+  uri: string
+  /** Next hop; absent: the request-URI itself. */
+  proxy?: string
+  aor: string
+  userAgent: string
+}
+
+/** The user that a request-URI names. Throws Refusal: another domain is 403 (no relaying), no user 404, foreign scheme 416. */
+export function calledUser(requestUri: string, isOwn: (host: string) => boolean): string {
+  const uri = parseUri(bytes(requestUri))
+  if (uri === undefined) throw new Refusal('bad-request')
+  if (uri.scheme !== 'sip' && uri.scheme !== 'sips' && uri.scheme !== 'tel') throw new Refusal('unsupported-uri-scheme')
+  if (uri.user === undefined) throw new Refusal('not-found')
+  if (uri.scheme !== 'tel' && !isOwn(uri.host)) throw new Refusal('forbidden', 'Calls to other domains are not relayed')
+  return unescapeUser(uri.user)
+}
+
+/** Where a caller's request came from, to leave the calling device out when it calls its own address. */
+export interface Origin {
+  flow: string
+  address: string
+  port: number
+  contact: string
+}
+
+function isOrigin(binding: Binding, origin: Origin): boolean {
+  if (origin.contact !== '' && origin.contact === binding.contact) return true
+  if (binding.flow !== '' && binding.flow === origin.flow && binding.protocol !== 'udp') return true
+  return binding.source.address === origin.address && binding.source.port === origin.port
+}
+
+/**
+ * The contacts to ring, best first and at most `most`. A binding is reached over its own flow, or by the first hop of its
+ * Path (RFC 3327); more Path hops cannot be preloaded through drachtio-srf, the edge proxy has to know them.
+ */
+export function chooseTargets(
+  bindings: readonly Binding[],
+  options: { most: number; origin?: Origin | undefined; instance?: string | undefined },
+): Target[] {
+  const { most, origin, instance } = options
+  return bindings
+    .filter(binding => origin === undefined || !isOrigin(binding, origin))
+    .filter(binding => instance === undefined || binding.instance === instance)
+    .slice(0, most)
+    .map(targetOf)
+}
+
+export function targetOf(binding: Binding): Target {
+  const { contact, aor, userAgent, path, source, protocol, flow } = binding
+  const hop = path[0]
+  if (hop !== undefined) return { uri: contact, proxy: /<([^>]*)>/.exec(hop)?.[1] ?? hop, aor, userAgent }
+  const pinned = flow === '' ? '' : `;fl=${flow}`
+  return {
+    uri: contact,
+    proxy: `sip:${formatHost(source.address)}:${source.port};transport=${protocol}${pinned}`,
+    aor,
+    userAgent,
+  }
+}
