@@ -114,7 +114,7 @@ export function createCalls(deps: CallsDeps): Calls {
       ...opening(config, reliable),
       ...identity(caller, domain, hidden),
       To: `<${call.to}>`,
-      'Max-Forwards': String(Math.min(70, Number.parseInt(req.get('Max-Forwards') ?? '71', 10) - 1 || 70)),
+      'Max-Forwards': hopsLeft(req),
     }
     const fork = createFork(
       { srf, headers, body: req.body || undefined, ringMs: config.ringSeconds * 1000, ...config },
@@ -190,6 +190,12 @@ export function createCalls(deps: CallsDeps): Calls {
 function origin(req: Incoming) {
   const contact = /<([^>]*)>/.exec(req.get('Contact') ?? '')?.[1] ?? ''
   return { flow: req.sessionToken ?? '', address: req.source_address, port: Number(req.source_port), contact }
+}
+
+/** One less than the caller's, so that a loop through several servers ends (RFC 3261 section 16.6). */
+function hopsLeft(req: Incoming): string {
+  const hops = Number.parseInt(req.get('Max-Forwards') ?? '', 10)
+  return String(hops > 0 ? Math.min(70, hops - 1) : 70)
 }
 
 function flat(headers: Readonly<Record<string, string | string[]>>): Record<string, string> {

@@ -10,6 +10,8 @@ export interface Branch {
   /** The final status, 0 while it rings. */
   status: number
   cancelled: boolean
+  /** Set when it was asked again with the Min-SE of its 422. */
+  retried?: boolean
 }
 
 export interface ForkUser {
@@ -93,8 +95,9 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
     }
     if (ended) return void (branch.status = status)
     const minSe = response.get('Min-SE')
-    if (status === 422 && minSe !== undefined && /^\d{1,6}/.test(minSe) && withHeaders['Min-SE'] !== minSe) {
+    if (status === 422 && minSe !== undefined && /^\d{1,6}/.test(minSe) && !branch.retried) {
       // RFC 4028 section 7.3: once more, with what the phone wants at least.
+      branch.retried = true
       const wish = String(Math.max(Number.parseInt(minSe, 10), Number(withHeaders['Session-Expires'] ?? 0)))
       return launch(branch, { ...withHeaders, 'Min-SE': minSe, 'Session-Expires': wish })
     }

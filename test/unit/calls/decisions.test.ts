@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fromAnswer, fromInvite, identity, mayCallAs, nameAddr, notUnderstood } from '../../../src/calls/headers.ts'
+import { asBranchStatus, bestOf, isHeld, resultOf } from '../../../src/calls/outcome.ts'
+import { calledUser, chooseTargets } from '../../../src/calls/route.ts'
+import { sendable } from '../../../src/calls/sip.ts'
+import { Refusal } from '../../../src/errors.ts'
+import type { Binding } from '../../../src/location/store.ts'
+
+const isOwn = (host: string) => host === 'vaartha.local' || host === '192.168.1.2'
+const message = (headers: Record<string, string>) => ({
+  get: (name: string) => headers[name],
+  has: (name: string) => name in headers,
+  body: undefined,
+})
+const binding = (port: number, more: Partial<Binding> = {}): Binding => ({
+  aor: 'sip:mum@vaartha.local',
+  contact: `sip:mum@192.168.1.9:${port}`,
+  callId: 'c',
+  cseq: 1,
+  q: 1,
+  expiresAt: 1e15,
+  path: [],
+  flow: '',
+  protocol: 'udp',
+  source: { address: '192.168.1.9', port },
+  userAgent: 'phone',
+  registeredAt: 0,
+  updatedAt: 0,
+  node: 'n',
+  ...more,
+})
+
+test('a request-URI names a user of this server or is refused', () => {
+  assert.equal(calledUser('sip:mum@vaartha.local', isOwn), 'mum')
+  assert.equal(calledUser('sip:m%75m@192.168.1.2:5060;transport=tcp', isOwn), 'mum')
+  const code = (uri: string) => {
+    try {
+      return calledUser(uri, isOwn)
+    } catch (error) {
+      return error instanceof Refusal ? error.code : error
+    }
+  }
+  assert.equal(code('sip:mum@example.org'), 'forbidden')
+  assert.equal(code('sip:vaartha.local'), 'not-found')
+  assert.equal(code('mailto:mum@vaartha.local'), 'unsupported-uri-scheme')
+  assert.equal(code('nonsense'), 'bad-request')
+})
+
+test('contacts are rung over their flow or Path, the calling device is left out', () => {
+  const bindings = [
+    binding(1, { flow: 'f1', protocol: 'tcp' }),
+    binding(2, { path: ['<sip:edge.example;lr>', '<sip:far.example;lr>'] }),
+    binding(3),
+  ]
+  const origin = { flow: '', address: '192.168.1.9', port: 3, contact: '' }
+  const targets = chooseTargets(bindings, { most: 10, origin })
+  assert.deepEqual(
+    targets.map(t => t.proxy),
+    ['sip:192.168.1.9:1;transport=tcp;fl=f1', 'sip:edge.example;lr'],
+  )
+  assert.equal(chooseTargets(bindings, { most: 1 }).length, 1)
+  const six = binding(5, { source: { address: 'fd00::9', port: 5 } })
+  assert.equal(chooseTargets([six], { most: 1 })[0]?.proxy, 'sip:[fd00::9]:5;transport=udp')
+})
+
+test('identity comes from the account, and privacy hides it', () => {
+  assert.equal(nameAddr('Mum "M"\r\n', 'mum', 'd'), '"Mum \\"M\\"" <sip:mum@d>')
+  const shown = identity({ user: 'mum', displayName: 'Mum' }, 'd', false)
+  assert.equal(shown['P-Asserted-Identity'], '"Mum" <sip:mum@d>')
+  const hidden = identity({ user: 'mum', displayName: 'Mum' }, 'd', true)
+  assert.ok(!JSON.stringify(hidden).toLowerCase().includes('mum'))
+})
+
+test('a caller may call only as itself', () => {
+  const as = (From: string, Privacy = '') => mayCallAs(message({ From, Privacy }), 'mum', isOwn)
+  assert.equal(as('"X" <sip:mum@vaartha.local>;tag=1'), 'itself')
+  assert.equal(as('<sip:dad@vaartha.local>;tag=1'), 'forbidden')
+  assert.equal(as('<sip:mum@elsewhere.example>;tag=1'), 'forbidden')
+  assert.equal(as('<sip:mum@vaartha.local>;tag=1', 'id;critical'), 'hidden')
+  assert.equal(as('"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'), 'hidden')
+  assert.equal(as('<<<>'), 'forbidden')
+})
+
+test('only listed headers cross, and unknown demands are named', () => {
+  const all = { Subject: 's', 'User-Agent': 'u', 'Alert-Info': 'a', 'P-Foo': 'p', Authorization: 'x', Via: 'v' }
+  assert.deepEqual(fromInvite(message(all)), { Subject: 's' })
+  assert.deepEqual(fromAnswer(message({ Server: 's', 'Retry-After': '3', Contact: 'c' })), { 'Retry-After': '3' })
+  assert.deepEqual(notUnderstood(message({ Require: 'timer, Precondition' })), ['precondition'])
+})
+
+test('the best of several answers is chosen by class, then by what it tells', () => {
+  assert.equal(bestOf([500, 480, 486]), 486)
+  assert.equal(bestOf([408, 603, 486]), 603)
+  assert.equal(bestOf([408, 500]), 408)
+  assert.equal(bestOf([]), 408)
+  for (const status of [401, 407, 430, 503, 302]) assert.equal(asBranchStatus(status), 480)
+})
+
+test('statuses become results, and unknown ones stand for their class', () => {
+  assert.deepEqual([486, 600, 603, 408, 487, 480, 404, 403, 500].map(resultOf), [
+    'busy',
+    'busy',
+    'declined',
+    'no-answer',
+    'cancelled',
+    'unavailable',
+    'not-found',
+    'forbidden',
+    'failed',
+  ])
+  assert.equal(sendable(499), 480)
+  assert.equal(sendable(486), 486)
+})
+
+test('hold is seen in the SDP', () => {
+  assert.ok(isHeld('v=0\r\nm=audio 1 RTP/AVP 0\r\na=sendonly\r\n'))
+  assert.ok(isHeld('v=0\r\nc=IN IP4 0.0.0.0\r\n'))
+  assert.ok(!isHeld('v=0\r\nm=audio 1 RTP/AVP 0\r\na=sendrecv\r\n'))
+})
