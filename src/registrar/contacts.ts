@@ -107,42 +107,52 @@ function apply(contact: RequestedContact, request: RegisterRequest, decision: De
   if (!/^sips?:/i.test(contact.uri)) throw new Refusal('bad-request', 'Contact is no SIP or SIPS URI')
   const instance = instanceOf(contact)
   const regId = outboundOf(contact, request)
-  if (regId !== undefined) {
-    checkFirstHop(request)
-    decision.outbound = true
-  }
+  decision.outbound ||= regId !== undefined
   const seconds = lifetime(contact, request, rules.config)
-  const found = bindings.findIndex(binding =>
-    regId !== undefined
-      ? binding.regId === regId && sameInstance(binding.instance, instance)
-      : binding.regId === undefined && rules.sameUri(binding.contact, contact.uri),
-  )
+  const found = bindings.findIndex(binding => isMeant(binding, contact.uri, instance, regId, rules))
   const old = bindings[found]
-  if (old !== undefined) checkOrder(old, request)
+  // Of two values for one binding in one request the last one holds, so what this request made is in order.
+  const earlier = decision.touched.find(({ binding }) => binding === old)
+  if (old !== undefined && earlier === undefined) checkOrder(old, request)
+  decision.touched = decision.touched.filter(touch => touch !== earlier)
   if (seconds === 0) {
     if (old === undefined) return
     bindings.splice(found, 1)
-    decision.touched = decision.touched.filter(({ binding }) => binding !== old)
-    decision.ended.push({ contact: old.contact, why: 'requested' })
+    if (earlier?.renewed !== false) decision.ended.push({ contact: old.contact, why: 'requested' })
     return
   }
   const binding = bindingOf(contact, request, rules, seconds, old, instance, regId)
+  const renewed = old !== undefined && earlier?.renewed !== false
   // A new flow of the same instance takes the place of its old one (RFC 5626 section 6).
-  if (old !== undefined && old.contact !== binding.contact && !rules.sameUri(old.contact, binding.contact)) {
+  if (renewed && !rules.sameUri(old.contact, binding.contact)) {
     decision.ended.push({ contact: old.contact, why: 'replaced' })
   }
   if (old === undefined) bindings.push(binding)
   else bindings[found] = binding
-  decision.touched.push({ binding, renewed: old !== undefined })
-  if (regId === undefined && instance !== undefined) dropGhosts(binding, request, decision)
+  decision.touched.push({ binding, renewed })
+  if (instance !== undefined) dropGhosts(binding, request, decision)
+}
+
+/** Whether a contact value speaks of this binding: with Outbound the same instance and reg-id, else the same URI. */
+function isMeant(
+  binding: Binding,
+  uri: string,
+  instance: string | undefined,
+  regId: number | undefined,
+  rules: Rules,
+): boolean {
+  if (regId !== undefined) return binding.regId === regId && sameInstance(binding.instance, instance)
+  // A phone may name what it registered with Outbound without it, to take it away; another phone may not.
+  const others = binding.regId !== undefined && instance !== undefined && !sameInstance(binding.instance, instance)
+  return !others && rules.sameUri(binding.contact, uri)
 }
 
 // A phone that names itself (+sip.instance) but knows no Outbound registers anew when its address changes, and cannot
 // take back the old contact from there. Kept, the old one would ring into nothing or at a stranger until it expires.
 // RFC 5626 orders replacement only with a reg-id; but one instance is one phone (RFC 5626 section 4.1), and without
-// Outbound it has one contact. So the other contacts of the instance go, unless they have a reg-id, or the same
-// request names them, or a later request of the same Call-ID made them. The Call-ID alone is no ground: one phone
-// may add several contacts under it (RFC 3261 section 10.2).
+// Outbound it has one contact. So the instance's other contacts without reg-id go, also when it has come to use
+// Outbound, unless the same request names them, or a later one of the same Call-ID made them. The Call-ID alone is no
+// ground: one phone may add several contacts under it (RFC 3261 section 10.2).
 function dropGhosts(binding: Binding, request: RegisterRequest, decision: Decision): void {
   for (let at = decision.bindings.length - 1; at >= 0; at--) {
     const other = decision.bindings[at]!
@@ -200,20 +210,22 @@ function lifetime(contact: RequestedContact, request: RegisterRequest, config: R
   return Math.min(wish, config.maxExpires)
 }
 
+/** The reg-id where Outbound is to be applied (RFC 5626 section 6). */
 function outboundOf(contact: RequestedContact, request: RegisterRequest): number | undefined {
   const text = contact.params.get('reg-id')
   if (text === undefined || instanceOf(contact) === undefined || !knows(request, 'outbound')) return undefined
-  const regId = Number(text)
-  if (!Number.isInteger(regId) || regId < 1 || regId >= 2 ** 31) throw new Refusal('bad-request', 'Malformed reg-id')
-  return regId
+  const regId = /^\d{1,10}$/.test(text) ? Number(text) : 0
+  if (regId < 1 || regId >= 2 ** 31) throw new Refusal('bad-request', 'Malformed reg-id')
+  if (firstHopKeepsFlows(request)) return regId
+  if (request.require.includes('outbound')) throw new Refusal('first-hop-lacks-outbound')
+  // The phone sees by the missing Require: outbound in the 200 that it has an ordinary registration.
+  return undefined
 }
 
 // RFC 5626 section 6: the flow is worth keeping only if it is the phone's own, or if the proxy next to the phone, whose
-// Path value is the last one, keeps it and says so by `ob`.
-function checkFirstHop(request: RegisterRequest): void {
-  if (request.vias <= 1) return
-  const edge = request.path.at(-1) ?? ''
-  if (!/;ob[;>=]|;ob$/i.test(edge)) throw new Refusal('first-hop-lacks-outbound')
+// Path value is the last one because each proxy puts its own before the others, keeps it and says so by `ob`.
+function firstHopKeepsFlows(request: RegisterRequest): boolean {
+  return request.vias <= 1 || /;ob(?:[;>=]|$)/i.test(request.path.at(-1) ?? '')
 }
 
 /** The +sip.instance of a contact without quotes and angle brackets. */

@@ -68,7 +68,9 @@ export function digestCallId(callId: string): string {
 
 // Everything but unreserved and param-unreserved characters is escaped (RFC 3261 section 25.1).
 function escapeParameter(text: string): string {
-  return encodeURIComponent(text).replace(/%(3A|2F|26|2B|24|5B|5D)/g, escaped => decodeURIComponent(escaped))
+  return encodeURIComponent(text.toWellFormed()).replace(/%(3A|2F|26|2B|24|5B|5D)/g, escaped =>
+    decodeURIComponent(escaped),
+  )
 }
 
 function unescapeParameter(text: string): string {
