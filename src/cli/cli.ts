@@ -1,13 +1,11 @@
 import { Command, CommanderError } from 'commander'
-import { type Loaded, loadConfig } from '../config/load.ts'
+import { loadConfig } from '../config/load.ts'
 import { Refusal } from '../errors.ts'
 import { NotRunning } from './ask.ts'
+import type { Load } from './load.ts'
 import { remark } from './print.ts'
 
 // Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 no server runs, 4 `doctor` found something broken.
-
-/** What each command gets: the configuration, read when the command runs and not before. */
-export type Load = () => Loaded
 
 /** Runs one command of `vaartha` and sets the exit code. */
 export async function runCli(args: string[]): Promise<void> {

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { configPage, configSample } from '../config/document.ts'
 import { projectRoot } from '../config/load.ts'
-import type { Load } from './cli.ts'
 import { errorsPage } from './errors-page.ts'
+import type { Load } from './load.ts'
 import { remark, sayJson } from './print.ts'
 
 /** `vaartha config check` and, for those who work on Vaartha, `vaartha docs`. */

@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import type { Load } from './cli.ts'
 import {
   checkCertificate,
   checkClock,
@@ -12,6 +11,7 @@ import {
   checkStore,
   type Finding,
 } from './examine.ts'
+import type { Load } from './load.ts'
 import { say, sayJson } from './print.ts'
 
 const marks = { good: 'ok   ', odd: 'look ', bad: 'WRONG' }

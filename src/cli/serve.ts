@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { Refusal } from '../errors.ts'
 import { createLog, type Logger } from '../log.ts'
 import { type Server, startServer } from '../server.ts'
-import type { Load } from './cli.ts'
+import type { Load } from './load.ts'
 import { qrCode, remark, say, table } from './print.ts'
 
 const drainMs = 5000

@@ -3,7 +3,7 @@ import type { CallView } from '../calls/calls.ts'
 import type { Binding } from '../location/store.ts'
 import type { CallRecord } from '../records/records.ts'
 import { ask } from './ask.ts'
-import type { Load } from './cli.ts'
+import type { Load } from './load.ts'
 import { duration, qrCode, remark, say, sayJson, table } from './print.ts'
 
 interface Status {

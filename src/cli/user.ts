@@ -7,7 +7,7 @@ import type { Config } from '../config/schema.ts'
 import { openDatabase } from '../database/database.ts'
 import { createEvents } from '../events.ts'
 import { createSilentLog } from '../log.ts'
-import type { Load } from './cli.ts'
+import type { Load } from './load.ts'
 import { qrCode, remark, say, sayJson, table } from './print.ts'
 
 /** `vaartha user …`: works on the database itself, so also while no server runs. */
