@@ -25,8 +25,8 @@ export interface CallView {
   from: string
   to: string
   state: CallState
-  /** ISO 8601, UTC. */
-  started: string
+  /** When it began and when it was answered: ISO 8601, UTC. */
+  since: string
   answered?: string
   legs: RecordedLeg[]
 }
@@ -108,7 +108,7 @@ export class Call implements LegOwner {
       from: this.from,
       to: this.to,
       state: this.state,
-      started: new Date(this.#started).toISOString(),
+      since: new Date(this.#started).toISOString(),
       ...(this.#answered === undefined ? {} : { answered: new Date(this.#answered).toISOString() }),
       legs: this.#recordedLegs(),
     }
@@ -221,7 +221,7 @@ export class Call implements LegOwner {
     const result = this.answered ? 'answered' : (how.result ?? resultOf(status))
     const { id, from, to } = this
     events.emit('callEnded', { id, from, to, result, status, seconds })
-    const { started, answered, legs } = this.view()
+    const { since: started, answered, legs } = this.view()
     const times = { started, ...(answered === undefined ? {} : { answered }), ended: new Date(ended).toISOString() }
     records.add({ id, from, to, ...times, seconds, result, status, reason: how.reason, legs })
     this.log.info({ result, status, seconds, reason: how.reason }, 'call ended')

@@ -27,7 +27,8 @@ export interface CallsDeps {
   isOwn(host: string): boolean
   find(user: string): Promise<(Party & { enabled: boolean }) | undefined> | (Party & { enabled: boolean }) | undefined
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
-  resolveGruu?(uri: string): { aor: string; instance: string } | undefined
+  /** The bindings that a GRUU of this domain stands for; undefined when it is none (RFC 5627). */
+  bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
   records: { add(record: CallRecord): void }
   events: Events
   log: Logger
@@ -79,11 +80,11 @@ export function createCalls(deps: CallsDeps): Calls {
     if (hops !== undefined && Number.parseInt(hops, 10) <= 0) throw new Refusal('too-many-hops')
     const as = mayCallAs(req, caller.user, isOwn)
     if (as === 'forbidden') throw new Refusal('forbidden', 'A caller may only call as itself')
-    const { to, instance } = called(req.uri)
+    const to = calledUser(req.uri, isOwn)
     const call = new Call(context, uuid(), req, res, caller, `sip:${to}@${domain}`)
     calls.set(call.id, call)
     try {
-      await ring(call, req, caller, to, instance, as === 'hidden')
+      await ring(call, req, caller, to, as === 'hidden')
     } catch (error) {
       if (!(error instanceof Refusal)) call.end({ status: 500, reason: 'internal error' })
       if (!(error instanceof Refusal)) throw error
@@ -91,21 +92,8 @@ export function createCalls(deps: CallsDeps): Calls {
     }
   }
 
-  function called(uri: string): { to: string; instance?: string } {
-    const gruu = deps.resolveGruu?.(uri)
-    if (gruu) return { to: calledUser(gruu.aor, () => true), instance: gruu.instance }
-    return { to: calledUser(uri, isOwn) }
-  }
-
-  async function ring(
-    call: Call,
-    req: Incoming,
-    caller: Party,
-    user: string,
-    instance: string | undefined,
-    hidden: boolean,
-  ): Promise<void> {
-    const { callee, targets } = await find(user, instance, origin(req))
+  async function ring(call: Call, req: Incoming, caller: Party, user: string, hidden: boolean): Promise<void> {
+    const { callee, targets } = await find(user, origin(req), req.uri)
     // The caller may have cancelled while the store was asked.
     if (call.state === 'ended') return
     const reliable = targets.length === 1 && (names(req, 'Supported', '100rel') || names(req, 'Require', '100rel'))
@@ -132,13 +120,16 @@ export function createCalls(deps: CallsDeps): Calls {
 
   async function find(
     user: string,
-    instance?: string,
     except?: ReturnType<typeof origin>,
+    uri?: string,
   ): Promise<{ callee: Party; targets: Target[] }> {
-    const callee = (await deps.find(user)) ?? (await deps.find(user.toLowerCase()))
+    const device = uri !== undefined && /;gr\b/.test(uri) ? await deps.bindingsOfGruu?.(uri) : undefined
+    if (device?.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
+    const name = device?.[0] ? calledUser(device[0].aor, () => true) : user
+    const callee = (await deps.find(name)) ?? (await deps.find(name.toLowerCase()))
     if (callee === undefined || !callee.enabled) throw new Refusal('not-found')
-    const bindings = await deps.bindings(`sip:${callee.user}@${domain}`)
-    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except, instance })
+    const bindings = device ?? (await deps.bindings(`sip:${callee.user}@${domain}`))
+    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except })
     if (targets.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
     return { callee, targets }
   }

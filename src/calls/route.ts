@@ -43,12 +43,11 @@ function isOrigin(binding: Binding, origin: Origin): boolean {
  */
 export function chooseTargets(
   bindings: readonly Binding[],
-  options: { most: number; origin?: Origin | undefined; instance?: string | undefined },
+  options: { most: number; origin?: Origin | undefined },
 ): Target[] {
-  const { most, origin, instance } = options
+  const { most, origin } = options
   return bindings
     .filter(binding => origin === undefined || !isOrigin(binding, origin))
-    .filter(binding => instance === undefined || binding.instance === instance)
     .slice(0, most)
     .map(targetOf)
 }

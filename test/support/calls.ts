@@ -1,0 +1,177 @@
+import type Srf from 'drachtio-srf'
+import { type Calls, createCalls } from '../../src/calls/calls.ts'
+import { Refusal } from '../../src/errors.ts'
+import { createEvents, type FactName } from '../../src/events.ts'
+import type { Binding } from '../../src/location/store.ts'
+import { createSilentLog } from '../../src/log.ts'
+import type { CallRecord } from '../../src/records/records.ts'
+import { type EngineUnderTest, startEngineUnderTest } from './engine.ts'
+import { createUdpPeer, type Peer, type Received, sipResponse, tagIn, unique } from './sip-peer.ts'
+
+export const domain = 'example.org'
+
+export interface CallsUnderTest {
+  engine: EngineUnderTest
+  calls: Calls
+  records: CallRecord[]
+  facts: { name: FactName; fact: unknown }[]
+  /** Makes `peer` a contact of `user`, as a REGISTER would. */
+  bind(user: string, peer: Peer): void
+  unbindAll(): void
+  close(): Promise<void>
+}
+
+/** The B2BUA on a real engine over loopback. Whoever a From names counts as authenticated; `mallory` proves to be Mallory. */
+export async function startCalls(
+  change: Partial<Parameters<typeof createCalls>[0]['config']> = {},
+): Promise<CallsUnderTest> {
+  const engine = await startEngineUnderTest()
+  const bindings: Binding[] = []
+  const records: CallRecord[] = []
+  const facts: CallsUnderTest['facts'] = []
+  const events = createEvents()
+  events.onAny((name, fact) => facts.push({ name, fact }))
+  const people = new Map(
+    ['alice', 'bob', 'carol', 'mallory'].map(user => [user, `${user[0]!.toUpperCase()}${user.slice(1)} Ö`]),
+  )
+  const calls = createCalls({
+    srf: engine.srf,
+    config: {
+      ringSeconds: 60,
+      most: 1000,
+      mostForks: 10,
+      mostRedirects: 5,
+      sessionExpires: 1800,
+      minSe: 90,
+      historyDays: 1,
+      ...change,
+    },
+    domain,
+    isOwn: host => host === domain || host === '127.0.0.1',
+    find: user => {
+      const displayName = people.get(user)
+      return displayName === undefined ? undefined : { user, displayName, enabled: true }
+    },
+    bindings: aor => bindings.filter(binding => binding.aor === aor),
+    records: { add: record => records.push(record) },
+    events,
+    log: createSilentLog(),
+  })
+  route(engine.srf, calls)
+  return {
+    engine,
+    calls,
+    records,
+    facts,
+    bind: (user, peer) => bindings.push(bindingOf(user, peer)),
+    unbindAll: () => bindings.splice(0),
+    async close() {
+      await calls.close()
+      await engine.close()
+    },
+  }
+}
+
+type Request = Srf.SrfRequest
+function route(srf: Srf, calls: Calls): void {
+  srf.use((request: Request, res) => {
+    if (/;tag=/.test(request.get('To'))) return void calls.outOfDialog(request, res)
+    const user = request.get('X-Proven') || (/sip:([^@]*)@/.exec(request.get('From'))?.[1] ?? '')
+    calls.invite(request, res, { user, displayName: `${user} Ö` }).catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error
+      res.send(error.sipStatus, { headers: error.headers })
+    })
+  })
+  srf.invite(() => undefined)
+}
+
+function bindingOf(user: string, peer: Peer): Binding {
+  return {
+    aor: `sip:${user}@${domain}`,
+    contact: `sip:${user}@127.0.0.1:${peer.port}`,
+    callId: unique(),
+    cseq: 1,
+    q: 1,
+    expiresAt: Date.now() + 1e6,
+    path: [],
+    flow: '',
+    protocol: 'udp',
+    source: { address: '127.0.0.1', port: peer.port },
+    userAgent: 'peer',
+    registeredAt: 0,
+    updatedAt: 0,
+    node: '',
+  }
+}
+
+/** One side of a dialog that a test plays by hand over UDP. */
+export class Side {
+  readonly peer: Peer
+  callId = unique()
+  user: string
+  ours = unique()
+  theirs = ''
+  target = `sip:bob@${domain}`
+  to = `<sip:bob@${domain}>`
+  from: string
+  sequence = 0
+  invite: Received | undefined
+
+  constructor(peer: Peer, user: string) {
+    this.peer = peer
+    this.user = user
+    this.from = `"Claimed" <sip:${user}@${domain}>`
+  }
+
+  /** A request as this side sends it, inside the dialog when there is one. */
+  say(method: string, options: { body?: string; headers?: string[]; sequence?: number; branch?: string } = {}): string {
+    const { body = '', headers = [], branch = unique() } = options
+    const sequence = options.sequence ?? ++this.sequence
+    this.peer.send(
+      [
+        `${method} ${this.target} SIP/2.0`,
+        `Via: SIP/2.0/UDP 127.0.0.1:${this.peer.port};branch=z9hG4bK${branch};rport`,
+        'Max-Forwards: 70',
+        `From: ${this.from};tag=${this.ours}`,
+        `To: ${this.to}${this.theirs === '' ? '' : `;tag=${this.theirs}`}`,
+        `Call-ID: ${this.callId}`,
+        `CSeq: ${sequence} ${method}`,
+        `Contact: <sip:${this.user}@127.0.0.1:${this.peer.port}>`,
+        ...headers,
+        ...(body === '' || headers.some(h => h.startsWith('Content-Type')) ? [] : ['Content-Type: application/sdp']),
+        `Content-Length: ${Buffer.byteLength(body)}`,
+        '',
+        body,
+      ].join('\r\n'),
+    )
+    return branch
+  }
+
+  /** Takes over tag and target of a response to our INVITE. */
+  learn(response: Received): Received {
+    this.theirs = tagIn(response.header('To'))
+    const contact = /<([^>]*)>/.exec(response.header('Contact'))?.[1]
+    if (contact) this.target = contact
+    return response
+  }
+
+  /** Waits for an INVITE and makes its dialog this side's. */
+  async invited(): Promise<Received> {
+    const invite = await this.peer.request('INVITE')
+    this.invite = invite
+    this.callId = invite.header('Call-ID')
+    this.theirs = tagIn(invite.header('From'))
+    this.from = invite.header('To')
+    this.to = invite.header('From').replace(/;tag=.*/, '')
+    this.target = /<([^>]*)>/.exec(invite.header('Contact'))?.[1] ?? ''
+    return invite
+  }
+
+  answer(request: Received, status: number, options: { body?: string; headers?: string[] } = {}): void {
+    this.peer.send(sipResponse(request, status, { tag: this.ours, contact: this.peer.port, ...options }))
+  }
+}
+
+export async function createSide(port: number, user: string): Promise<Side> {
+  return new Side(await createUdpPeer(port), user)
+}
