@@ -1,15 +1,24 @@
-import type { Call } from './call.ts'
+import type { CallResult } from '../events.ts'
 import { cancelSent } from './fork.ts'
 import { allow, fromAnswer, fromMidCall } from './headers.ts'
 import type { Answer, Leg } from './leg.ts'
 import { isHeld } from './outcome.ts'
 import { type Headers, type Incoming, type Reply, reply, type Sent } from './sip.ts'
 
+/** What a request inside a dialog needs of its call. */
+export interface Conversation {
+  readonly state: string
+  held: boolean
+  peerOf(leg: Leg): Leg | undefined
+  changed(change: 'held' | 'resumed' | 'media'): void
+  end(how: { status: number; reason: string; result?: CallResult; cause?: Headers }): void
+}
+
 const passedMethods = new Set(['INFO', 'MESSAGE', 'NOTIFY'])
 const refusedMethods = new Set(['SUBSCRIBE', 'PUBLISH', 'REGISTER', 'REFER'])
 
 /** A request inside one leg's dialog: passed on to the other leg, or answered here. */
-export function passOn(call: Call, leg: Leg, req: Incoming, res: Reply): void {
+export function passOn(call: Conversation, leg: Leg, req: Incoming, res: Reply): void {
   const { method } = req
   if (method === 'BYE') return onBye(call, leg, req, res)
   if (method === 'OPTIONS') {
@@ -22,7 +31,7 @@ export function passOn(call: Call, leg: Leg, req: Incoming, res: Reply): void {
   reply(res, refusedMethods.has(method) ? 405 : 501, { headers: { Allow: allow } })
 }
 
-function onBye(call: Call, leg: Leg, req: Incoming, res: Reply): void {
+function onBye(call: Conversation, leg: Leg, req: Incoming, res: Reply): void {
   if (req.source === 'network') reply(res, 200)
   leg.drop()
   const reason = req.get('Reason')
@@ -35,7 +44,7 @@ function onBye(call: Call, leg: Leg, req: Incoming, res: Reply): void {
   })
 }
 
-async function pass(call: Call, leg: Leg, req: Incoming, res: Reply): Promise<void> {
+async function pass(call: Conversation, leg: Leg, req: Incoming, res: Reply): Promise<void> {
   const peer = call.peerOf(leg)
   if (peer === undefined || peer.ended) return reply(res, call.state === 'ended' ? 481 : 480)
   const answer = await peer.send(req.method, { headers: fromMidCall(req), body: req.body })
@@ -47,14 +56,14 @@ async function pass(call: Call, leg: Leg, req: Incoming, res: Reply): Promise<vo
 }
 
 /** A peer that answers 481 or 408 inside its dialog has no dialog any more (RFC 3261 section 12.2.1.2). */
-function endIfGone(call: Call, peer: Leg, answer: Answer): void {
+function endIfGone(call: Conversation, peer: Leg, answer: Answer): void {
   if (answer.status !== 481 && answer.status !== 408) return
   peer.drop()
   call.end({ status: 480, reason: `the connection of ${peer.party.user} was lost` })
 }
 
 /** re-INVITE and UPDATE: the offer goes to the other leg, its answer comes back, and either may refuse. */
-function negotiate(call: Call, leg: Leg, req: Incoming, res: Reply): void {
+function negotiate(call: Conversation, leg: Leg, req: Incoming, res: Reply): void {
   const peer = call.peerOf(leg)
   const isInvite = req.method === 'INVITE'
   if (peer === undefined || peer.ended || !leg.confirmed) {
@@ -75,7 +84,7 @@ function negotiate(call: Call, leg: Leg, req: Incoming, res: Reply): void {
   void exchange(call, leg, peer, req, res)
 }
 
-async function exchange(call: Call, leg: Leg, peer: Leg, req: Incoming, res: Reply): Promise<void> {
+async function exchange(call: Conversation, leg: Leg, peer: Leg, req: Incoming, res: Reply): Promise<void> {
   leg.asked = peer.asking = true
   let cancelled = false
   let sent: Sent | undefined
@@ -100,7 +109,7 @@ async function exchange(call: Call, leg: Leg, peer: Leg, req: Incoming, res: Rep
 }
 
 function finish(
-  call: Call,
+  call: Conversation,
   leg: Leg,
   peer: Leg,
   method: string,
@@ -131,7 +140,7 @@ function finish(
   })
 }
 
-function report(call: Call, sdp: string): void {
+function report(call: Conversation, sdp: string): void {
   const held = isHeld(sdp)
   const change = held === call.held ? 'media' : held ? 'held' : 'resumed'
   call.held = held
