@@ -35,6 +35,18 @@ export function isOutbound(binding: Binding): boolean {
   return binding.instance !== undefined && binding.regId !== undefined
 }
 
+const texts = ['aor', 'contact', 'callId', 'flow', 'protocol', 'userAgent', 'node'] as const
+const numbers = ['cseq', 'q', 'expiresAt', 'registeredAt', 'updatedAt'] as const
+
+/** Whether what was read from a file is a binding. */
+export function isBinding(value: unknown): value is Binding {
+  if (typeof value !== 'object' || value === null) return false
+  const binding = value as Binding
+  for (const name of texts) if (typeof binding[name] !== 'string') return false
+  for (const name of numbers) if (typeof binding[name] !== 'number') return false
+  return Array.isArray(binding.path) && typeof binding.source?.address === 'string'
+}
+
 // Higher q first; among equals the most recent one, because that is where the person is (RFC 5626 section 7).
 function byPreference(a: Binding, b: Binding): number {
   return b.q - a.q || b.updatedAt - a.updatedAt

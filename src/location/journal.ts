@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
-import type { Binding } from './binding.ts'
+import { type Binding, isBinding } from './binding.ts'
 
 // The file that lets registrations survive the process. One line is one whole state, `["sip:a@b",[binding, …]]`, and
 // the last line of an address counts; an empty list means none. Changes are gathered for some ms and written in one
@@ -218,7 +218,7 @@ function parseLine(line: string): [aor: string, bindings: Binding[]] | undefined
   try {
     const value: unknown = JSON.parse(line)
     if (!Array.isArray(value) || typeof value[0] !== 'string' || !Array.isArray(value[1])) return undefined
-    return [value[0], value[1]]
+    return value[1].every(isBinding) ? [value[0], value[1]] : undefined
   } catch {
     return undefined
   }

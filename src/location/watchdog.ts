@@ -6,7 +6,7 @@ import type { LocationStore } from './store.ts'
 
 /** A location store that keeps itself clean. */
 export interface Watchdog extends LocationStore {
-  /** Watches what the store already holds, for example what the journal brought back. */
+  /** Watches what the store already holds, for example what the journal brought back; later, if it does not answer now. */
   start(): Promise<void>
   /**
    * The engine's flow is gone. Its bindings end at once; one of Outbound stays without a flow until its time runs out,
@@ -49,6 +49,7 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
   const closedFlows = new Set<string>()
   let timer: NodeJS.Timeout | undefined
   let timerDue = Number.POSITIVE_INFINITY
+  let startTimer: NodeJS.Timeout | undefined
   let closed = false
 
   function arm(second: number): void {
@@ -168,6 +169,23 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
     }
   }
 
+  async function start(): Promise<void> {
+    try {
+      let cursor: string | undefined
+      do {
+        const page = await store.list(cursor, 1000)
+        const aors = Map.groupBy(page.bindings, binding => binding.aor)
+        for (const [aor, bindings] of aors) if (!watched.has(aor)) watch(aor, bindings)
+        cursor = page.cursor
+      } while (cursor !== undefined && !closed)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (closed) return
+      startTimer = setTimeout(() => void start(), retryMs)
+      startTimer.unref()
+    }
+  }
+
   return {
     load: aor => store.load(aor),
     save(aor, version, bindings) {
@@ -182,15 +200,7 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
     list: (cursor, limit) => store.list(cursor, limit),
     count: () => store.count(),
     healthy: () => store.healthy(),
-    async start() {
-      let cursor: string | undefined
-      do {
-        const page = await store.list(cursor, 1000)
-        const aors = Map.groupBy(page.bindings, binding => binding.aor)
-        for (const [aor, bindings] of aors) if (!watched.has(aor)) watch(aor, bindings)
-        cursor = page.cursor
-      } while (cursor !== undefined)
-    },
+    start,
     flowClosed(flow) {
       closedFlows.add(flow)
       if (closedFlows.size > recentlyClosed) closedFlows.delete(closedFlows.values().next().value!)
@@ -199,6 +209,7 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
     async close() {
       closed = true
       clearTimeout(timer)
+      clearTimeout(startTimer)
       await store.close()
     },
   }
