@@ -89,10 +89,14 @@ export function installRoutes(deps: RouteDeps): void {
   async function prove(req: Request, kind: 'www' | 'proxy'): Promise<Proven> {
     const value = req.get(kind === 'www' ? 'Authorization' : 'Proxy-Authorization')
     const authorization = value === undefined ? [] : splitCredentials(value)
-    return auth.check(
-      { method: req.method, uri: req.uri, authorization, body: req.body ?? '', source: req.source_address },
-      kind,
-    )
+    const request = {
+      method: req.method,
+      uri: req.uri,
+      authorization,
+      body: req.body ?? '',
+      source: req.source_address,
+    }
+    return auth.check({ ...request, callId: req.callId, userAgent: req.get('User-Agent') ?? '' }, kind)
   }
 
   function refuseForeignSchemes(req: Request, res: Response, next: Parameters<Parameters<Srf['use']>[1]>[2]): void {

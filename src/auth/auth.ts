@@ -2,6 +2,7 @@ import { createHmac, hash as oneShot } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
+import { createChoice } from './choice.ts'
 import {
   type Algorithm,
   computeResponse,
@@ -31,6 +32,8 @@ export interface CheckedRequest {
   authorization: readonly string[]
   body?: Buffer | string
   source: string
+  callId?: string
+  userAgent?: string
 }
 
 export interface Proven {
@@ -64,14 +67,14 @@ export function createAuth(deps: {
   const { config, domains, find, secret, events, now = Date.now, hash = oneShot } = deps
   const nonces = createNonces({ secret, seconds: config.nonceSeconds, now })
   const guard = createGuard({ config, events, now })
-  const offered: Algorithm[] = config.md5 ? ['SHA-256', 'MD5'] : ['SHA-256']
+  const choice = createChoice({ config })
   const opaque = createHmac('sha256', secret).update('opaque').digest('hex').slice(0, 16)
 
   function challenge(request: CheckedRequest, kind: 'www' | 'proxy', stale: boolean): Refusal {
     const host = hostOf(request.uri)
     const realm = domains.includes(host) ? host : (domains[0] ?? host)
     const nonce = nonces.make(request.source)
-    const values = offered.map(algorithm => writeChallenge({ realm, nonce, opaque, algorithm, stale }))
+    const values = choice.offer(request).map(algorithm => writeChallenge({ realm, nonce, opaque, algorithm, stale }))
     return kind === 'www'
       ? new Refusal('unauthorized', undefined, { headers: { 'WWW-Authenticate': values } })
       : new Refusal('proxy-authentication-required', undefined, { headers: { 'Proxy-Authenticate': values } })
@@ -113,7 +116,7 @@ export function createAuth(deps: {
   async function check(request: CheckedRequest, kind: 'www' | 'proxy'): Promise<Proven> {
     if (guard.banned(request.source)) throw new Refusal('forbidden', 'too many wrong passwords from this address')
     const answer = read(request)
-    const algorithm = offered.find(one => one === answer?.algorithm)
+    const algorithm = choice.accepted.find(one => one === answer?.algorithm)
     if (!answer || !algorithm) throw challenge(request, kind, false)
     // Also after a restart with a new secret: without `stale` phones would ask their people for the password.
     if (!nonces.valid(answer.nonce, request.source)) throw challenge(request, kind, true)
