@@ -68,17 +68,24 @@ class FileJournal implements Journal {
 
   open(states: States, restore: (aor: string, bindings: Binding[]) => void): void {
     this.#states = states
+    const { path, log } = this.#options
+    const last = new Map<string, number>()
+    this.#lines = readLines(path, (line, number) => last.set(nameIn(line), number))
     let broken = 0
-    this.#lines = readLines(this.#options.path, line => {
-      const parsed = parseLine(line)
+    const read = (line: Buffer) => {
+      const parsed = parseLine(line.toString('utf8'))
       if (parsed === undefined) broken++
       else restore(...parsed)
-    })
-    // A torn line at the end is what a kill leaves behind; the next write must not be glued to it.
-    if (broken > 0) {
-      this.#options.log.warn({ lines: broken }, 'registration journal holds unreadable lines, left out')
-      this.#lines = Number.POSITIVE_INFINITY
     }
+    // Only the lines that count are parsed, which is most of the work.
+    const live = new Set(last.values())
+    readLines(path, (line, number) => live.has(number) && read(line))
+    if (broken === 0) return
+    // One that cannot be read counts for nothing: the one before it does. In order, each line replaces those before.
+    broken = 0
+    readLines(path, read)
+    log.warn({ lines: broken }, 'registration journal holds unreadable lines, left out')
+    this.#lines = Number.POSITIVE_INFINITY
   }
 
   changed(aor: string): void {
@@ -214,6 +221,11 @@ function formatLine(aor: string, bindings: readonly Binding[]): string {
   return `${JSON.stringify([aor, bindings])}\n`
 }
 
+/** The address of a line as it is written, escapes and all. */
+function nameIn(line: Buffer): string {
+  return line.toString('latin1', 2, line.indexOf('",['))
+}
+
 function parseLine(line: string): [aor: string, bindings: Binding[]] | undefined {
   try {
     const value: unknown = JSON.parse(line)
@@ -226,7 +238,7 @@ function parseLine(line: string): [aor: string, bindings: Binding[]] | undefined
 
 // Reads in pieces, because a file of a million registrations is longer than the longest string. Returns how many
 // lines there were, the last one without its end included.
-function readLines(path: string, each: (line: string) => void): number {
+function readLines(path: string, each: (line: Buffer, number: number) => void): number {
   let file: number
   try {
     file = openSync(path, 'r')
@@ -236,20 +248,19 @@ function readLines(path: string, each: (line: string) => void): number {
   }
   let lines = 0
   try {
-    const piece = Buffer.allocUnsafe(1 << 20)
+    const piece = Buffer.allocUnsafe(1 << 18)
     let rest: Buffer = Buffer.alloc(0)
     for (let got = readSync(file, piece); got > 0; got = readSync(file, piece)) {
       const bytes = rest.length > 0 ? Buffer.concat([rest, piece.subarray(0, got)]) : piece.subarray(0, got)
       let start = 0
       for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-        each(bytes.toString('utf8', start, end))
+        each(bytes.subarray(start, end), lines++)
         start = end + 1
-        lines++
       }
       rest = Buffer.from(bytes.subarray(start))
     }
     if (rest.length === 0) return lines
-    each(rest.toString('utf8'))
+    each(rest, lines)
     // No end of line: cut while it was written. It may parse by chance, but the next append would be glued to it.
     return Number.POSITIVE_INFINITY
   } finally {

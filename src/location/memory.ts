@@ -22,7 +22,6 @@ export function createMemoryStore(deps: { now(): number; journal?: Journal | und
   let removed = 0
 
   const states = {
-    has: (aor: string) => entries.has(aor),
     get: (aor: string) => entries.get(aor)?.bindings ?? [],
     aors: () => entries.keys(),
     count: () => entries.size,
