@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { test } from 'node:test'
+
+// What a Dockerfile promises, read from its text: no engine is needed to see that it names files that are there.
+
+const root = resolve(import.meta.dirname, '../../..')
+const lines = readFileSync(resolve(root, 'Dockerfile'), 'utf8')
+  .replace(/^\s*#.*\n/gm, '')
+  .replace(/\\\n\s*/g, '')
+  .split('\n')
+  .filter(line => line !== '')
+const instructions = lines.map(line => {
+  const [word = '', ...rest] = line.split(/\s+/)
+  return { word, rest, text: line.slice(word.length).trim() }
+})
+const final = instructions.slice(instructions.findLastIndex(i => i.word === 'FROM'))
+const last = (word: string) => final.findLast(i => i.word === word)?.text ?? ''
+const copied = instructions
+  .filter(i => i.word === 'COPY' && !i.rest[0]?.startsWith('--from'))
+  .flatMap(i => i.rest.slice(0, -1))
+
+test('every stage stands on the official Node image of the pinned major version', () => {
+  const { dependencies } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8')) as {
+    dependencies: { node: string }
+  }
+  const bases = instructions.filter(i => i.word === 'FROM').map(i => i.rest[0])
+  assert.equal(bases.length, 2)
+  for (const base of bases) assert.equal(base, `node:${dependencies.node.split('.')[0]}-bookworm-slim`)
+})
+
+test('what is copied is there, and .dockerignore lets through that and nothing else', () => {
+  const ignore = readFileSync(resolve(root, '.dockerignore'), 'utf8').split('\n')
+  const letThrough = ignore.filter(line => line.startsWith('!')).map(line => line.slice(1))
+  assert.ok(ignore.includes('*'))
+  assert.deepEqual([...new Set(copied)].sort(), letThrough.sort())
+  for (const source of copied) assert.ok(existsSync(resolve(root, source)), `${source} is not there`)
+})
+
+test('the server runs as an ordinary user that owns the volume', () => {
+  assert.equal(last('USER'), 'node')
+  assert.equal(last('VOLUME'), '/data')
+  assert.ok(final.some(i => i.word === 'ENV' && i.text.includes('VAARTHA_DATA=/data')))
+  assert.ok(final.some(i => i.word === 'RUN' && /install -d -o node .*\/data/.test(i.text)))
+})
+
+test('Node is process 1, so that it gets the signal that ends it', () => {
+  const [program, file] = JSON.parse(last('ENTRYPOINT')) as string[]
+  assert.equal(program, 'node')
+  assert.ok(existsSync(resolve(root, file!.replace('/app/', ''))))
+  assert.deepEqual(JSON.parse(last('CMD')), ['serve'])
+  assert.equal(last('STOPSIGNAL'), 'SIGTERM')
+})
+
+test('the health check needs nothing but Node', () => {
+  const [program, file] = JSON.parse(last('HEALTHCHECK').replace(/^.*CMD /, '')) as string[]
+  assert.equal(program, 'node')
+  assert.ok(copied.includes(file!), `${file} is not copied`)
+})
+
+test('it builds with the builders that Debian has', () => {
+  const text = readFileSync(resolve(root, 'Dockerfile'), 'utf8')
+  assert.doesNotMatch(text, /^# *syntax=|<<|--link|--mount/m)
+})
