@@ -46,6 +46,8 @@ export interface Baresip {
   /** Resolves when its log, SIP trace included, matches from `from` on; the text that matched. */
   printed(pattern: RegExp, ms?: number): Promise<string>
   log(): string
+  /** How many RTP packets came in its last call that has ended. */
+  received(): Promise<number>
   /** What it has heard so far, one sound a call leg, oldest first. */
   heard(): Sound[]
   /** Takes its registration back and ends it. */
@@ -53,7 +55,7 @@ export interface Baresip {
   kill(): void
 }
 
-const modules = ['g711', 'ausine', 'aubridge', 'sndfile', 'ctrl_tcp', 'account', 'menu', 'uuid']
+const modules = ['g711', 'ausine', 'aubridge', 'sndfile', 'ctrl_tcp', 'account', 'menu', 'uuid', 'rtcpsummary']
 
 /** Starts baresip and resolves when it is registered (when `regint` is not 0). */
 export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
@@ -213,6 +215,11 @@ class Phone implements Baresip {
 
   log(): string {
     return this.#text
+  }
+
+  async received(): Promise<number> {
+    const summary = await this.printed(/EX=BareSip;[^\n]*PR=\d+/)
+    return Number(/PR=(\d+)/.exec(summary)![1])
   }
 
   heard(): Sound[] {
