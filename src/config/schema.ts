@@ -115,7 +115,8 @@ const auth = section('Proof of identity (RFC 3261 section 22, RFC 8760).', {
 const store = section('Where registrations live.', {
   redis: text(
     '',
-    'Redis URL, for example `redis://127.0.0.1:6379/0`. Empty: in memory with a journal in the data directory.',
+    'Redis URL, for example `redis://127.0.0.1:6379/0`; several with commas between are nodes of a Redis Cluster. ' +
+      'Empty: in memory with a journal in the data directory.',
   ),
   prefix: text('vaartha', 'Prefix of all Redis keys.'),
   timeoutMs: whole(

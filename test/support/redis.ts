@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { Redis } from 'ioredis'
 
 export interface RedisServer {
   url: string
@@ -13,11 +14,26 @@ export interface RedisServer {
   stop(): Promise<void>
 }
 
-/** Starts a real redis-server, found in PATH, on a free loopback port (or the given one), that keeps nothing on disk. */
-export async function startRedis(port?: number): Promise<RedisServer> {
+/**
+ * Starts a real redis-server, found in PATH, on a free loopback port (or the given one), that keeps nothing on disk;
+ * `more` are further words of its command line.
+ */
+export async function startRedis(port?: number, more: readonly string[] = []): Promise<RedisServer> {
   const at = port ?? (await freePort())
   const dir = await mkdtemp(join(tmpdir(), 'vaartha-redis-'))
-  const settings = ['--port', String(at), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir]
+  const settings = [
+    '--port',
+    String(at),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    dir,
+    ...more,
+  ]
   const child = spawn('redis-server', settings, { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = new Promise<void>(resolve => {
     child.once('exit', () => resolve())
@@ -41,6 +57,30 @@ export async function startRedis(port?: number): Promise<RedisServer> {
       await exited
       await rm(dir, { recursive: true, force: true })
     },
+  }
+}
+
+/** Starts a Redis Cluster of two masters, and waits until both serve. */
+export async function startRedisCluster(): Promise<{ url: string; stop(): Promise<void> }> {
+  const nodes: { server: RedisServer; client: Redis; bus: number }[] = []
+  for (let n = 0; n < 2; n++) {
+    const bus = await freePort()
+    const server = await startRedis(undefined, ['--cluster-enabled', 'yes', '--cluster-port', String(bus)])
+    nodes.push({ server, bus, client: new Redis(server.url) })
+  }
+  const [first, second] = nodes
+  await first!.client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '8191')
+  await second!.client.call('CLUSTER', 'ADDSLOTSRANGE', '8192', '16383')
+  await first!.client.call('CLUSTER', 'MEET', '127.0.0.1', String(second!.server.port), String(second!.bus))
+  for (const { client } of nodes) {
+    while (!String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) {
+      await new Promise(resolve => setTimeout(resolve, 20))
+    }
+    client.disconnect()
+  }
+  return {
+    url: nodes.map(({ server }) => server.url).join(','),
+    stop: async () => void (await Promise.all(nodes.map(({ server }) => server.stop()))),
   }
 }
 
