@@ -115,6 +115,27 @@ test('a torn last line is left out, and what is written next is not glued to it'
     }
   }))
 
+test('of an address whose last line is torn the line before counts', () =>
+  inDirectory(async (path, openStore) => {
+    const first = openStore()
+    await put(first.store, 'a', 1)
+    await first.journal.flush()
+    await put(first.store, 'a', 2)
+    await first.store.close()
+    const whole = readFileSync(path)
+    assert.equal(lines(path), 2)
+    for (const [cut, contacts] of [
+      [1, 2],
+      [2, 1],
+      [200, 1],
+    ] as const) {
+      writeFileSync(path, whole.subarray(0, whole.length - cut))
+      const { store } = openStore()
+      assert.equal(await contactsOf(store, 'a'), contacts)
+      await store.close()
+    }
+  }))
+
 test('rubbish in the file costs its own lines only', () =>
   inDirectory(async (path, openStore) => {
     const first = openStore()
