@@ -107,14 +107,7 @@ async function openAuthority(options: CertificateOptions): Promise<Source> {
   let material = kept === undefined ? undefined : describe(kept, true)
 
   const issue = async () => {
-    const wanted = [
-      ...new Set(
-        options
-          .names()
-          .map(plainName)
-          .filter(name => name !== ''),
-      ),
-    ]
+    const wanted = [...new Set(options.names().map(plainName).filter(isNameable))]
     const inTime = material !== undefined && Date.parse(material.notAfter) - now() > renewBeforeMs
     if (inTime && signedBy(material!, authority.cert) && wanted.every(name => material!.names.includes(name))) return
     const { issueServer } = await import('./authority.ts')
