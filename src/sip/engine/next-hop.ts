@@ -7,7 +7,13 @@ import type { Flow, Target } from './transport/transport.ts'
 
 // From a URI to the flow that a request leaves by (RFC 3263 section 4, RFC 3261 section 18.1.1). Proxy and dialogs share it.
 
-export type NextHopFailure = 'flow-failed' | 'own-address' | 'unsupported-uri-scheme' | 'no-address' | 'unreachable'
+export type NextHopFailure =
+  | 'flow-failed'
+  | 'own-address'
+  | 'unsupported-uri-scheme'
+  | 'unsupported-transport'
+  | 'no-address'
+  | 'unreachable'
 
 /** Why no flow could be had. `code` is for programs, the text for people. */
 export class NextHopError extends Error {
@@ -27,10 +33,13 @@ export interface Attempt extends Target {
 
 export interface NextHop {
   /**
-   * The flow for a request of `bytes` to `uri`: at once where an open one fits, else when one is open. A parameter
-   * `fl` names the only flow that may be used. Rejects with a NextHopError, never throws.
+   * The flow for a request of `bytes` to `uri`: at once where an open one fits, else when one is open. With `pinned` a
+   * parameter `fl` names the only flow that may be used; it must be set for URIs of our own application only, as a
+   * stranger's URI could else choose another phone's connection. Rejects with a NextHopError, never throws.
    */
-  flowFor(uri: Uri, bytes: number): Flow | Promise<Flow>
+  flowFor(uri: Uri, bytes: number, pinned?: boolean): Flow | Promise<Flow>
+  /** The open flow of this id. */
+  flow(id: string): Flow | undefined
 }
 
 export interface NextHopDeps {
@@ -150,35 +159,50 @@ export function createNextHop(deps: NextHopDeps): NextHop {
   }
 
   async function resolved(uri: Uri, bytes: number): Promise<Flow> {
-    const targets = await deps.resolve({
-      scheme: uri.scheme === 'sips' ? 'sips' : 'sip',
+    const query = {
+      scheme: uri.scheme === 'sips' ? ('sips' as const) : ('sip' as const),
       host: uri.params.get('maddr') ?? uri.host,
       port: uri.port,
       transport: uri.params.get('transport')?.toLowerCase(),
-    })
+    }
+    let targets: readonly Target[]
+    try {
+      targets = await deps.resolve(query)
+    } catch (error) {
+      return fail('no-address', `${query.host} can not be looked up`, error)
+    }
+    if (targets.some(target => deps.isOwn(target.address, target.port, target.protocol)))
+      return fail('own-address', myself)
     return choose(uri, targets, bytes)
   }
 
+  function openFlow(id: string): Flow | undefined {
+    const flow = deps.flowById(id)
+    return flow && !flow.closed ? flow : undefined
+  }
+
   return {
-    flowFor(uri, bytes) {
-      const pinned = uri.params.get('fl')
-      if (pinned !== undefined) {
-        const flow = deps.flowById(pinned)
-        return flow && !flow.closed ? flow : fail('flow-failed', 'the flow to this phone is gone')
-      }
-      if (uri.scheme !== 'sip' && uri.scheme !== 'sips')
+    flow: openFlow,
+    flowFor(uri, bytes, pinned = false) {
+      const id = pinned ? uri.params.get('fl') : undefined
+      if (id !== undefined) return openFlow(id) ?? fail('flow-failed', 'the flow to this phone is gone')
+      if (uri.scheme !== 'sip' && uri.scheme !== 'sips') {
         return fail('unsupported-uri-scheme', `cannot send to ${uri.scheme}:`)
+      }
+      if (protocolOf(uri) === undefined) {
+        return fail('unsupported-transport', `no transport ${uri.params.get('transport')}`)
+      }
       const target = numericTarget(uri)
       if (target === undefined) return resolved(uri, bytes)
-      if (deps.isOwn(target.address, target.port, target.protocol)) {
-        return fail('own-address', 'can not send request to myself')
-      }
+      if (deps.isOwn(target.address, target.port, target.protocol)) return fail('own-address', myself)
       if (bytes <= udpMaxBytes || target.protocol !== 'udp') return deps.find(target) ?? openFirst([target], deps.open)
       return choose(uri, [target], bytes)
     },
   }
 }
 
-function fail(code: NextHopFailure, message: string): Promise<never> {
-  return Promise.reject(new NextHopError(code, message))
+const myself = 'can not send request to myself'
+
+function fail(code: NextHopFailure, message: string, cause?: unknown): Promise<never> {
+  return Promise.reject(new NextHopError(code, message, cause))
 }

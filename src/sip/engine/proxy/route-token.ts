@@ -1,0 +1,56 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { SipMessage } from '../message/message.ts'
+
+// The user part of the Record-Routes and Paths that we write. It holds the flows to either side (RFC 5626 section 5.3)
+// and a keyed hash, so that nobody can make us relay by writing a Route of his own.
+
+/** What one of our routes says: the flow that leads on; undefined when the next URI has to be looked up. */
+export interface RouteToken {
+  flow: string | undefined
+}
+
+export interface RouteTokens {
+  /** For a dialog: the caller's and the callee's flow, '' where none need be used. */
+  forDialog(request: SipMessage, caller: string, callee: string): string
+  /** For a registration: later requests go by this flow. */
+  forPath(flow: string): string
+  /** Reads a user part for the message that it came in; undefined when we did not write it for this dialog. */
+  read(user: string | undefined, message: SipMessage): RouteToken | undefined
+}
+
+const macLength = 16
+
+export function createRouteTokens(key: Buffer): RouteTokens {
+  const mac = (text: string) => createHmac('sha256', key).update(text).digest('base64url').slice(0, macLength)
+  const dialogMac = (callId: string, tag: string, flows: string) => mac(`d ${callId} ${tag} ${flows}`)
+
+  return {
+    forDialog(request, caller, callee) {
+      const flows = `${caller}.${callee}`
+      return `d.${dialogMac(request.callId, request.fromTag ?? '', flows)}.${flows}`
+    },
+    forPath: flow => `p.${mac(`p ${flow}`)}.${flow}`,
+    read(user, message) {
+      const kind = user?.slice(0, 2)
+      if (user === undefined || user.charCodeAt(2 + macLength) !== 0x2e) return undefined
+      const given = user.slice(2, 2 + macLength)
+      const flows = user.slice(3 + macLength)
+      if (kind === 'p.') return same(given, mac(`p ${flows}`)) ? { flow: flows } : undefined
+      const dot = flows.indexOf('.')
+      if (kind !== 'd.' || dot === -1) return undefined
+      // The hash holds the caller's tag, so it also tells which way the request goes.
+      if (same(given, dialogMac(message.callId, message.fromTag ?? '', flows))) {
+        return { flow: flows.slice(dot + 1) || undefined }
+      }
+      if (same(given, dialogMac(message.callId, message.toTag ?? '', flows))) {
+        return { flow: flows.slice(0, dot) || undefined }
+      }
+      return undefined
+    },
+  }
+}
+
+function same(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a, 'latin1'), Buffer.from(b, 'latin1')]
+  return left.length === right.length && timingSafeEqual(left, right)
+}
