@@ -152,6 +152,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   const auth = createAuth({
     config: config.auth,
     domains: [domain],
+    isOwn,
     find: (user, realm) => accounts.find(user, realm),
     secret: randomBytes(32),
     events,

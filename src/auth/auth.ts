@@ -58,13 +58,15 @@ const nobody: Record<Algorithm, string> = { 'SHA-256': '0'.repeat(64), MD5: '0'.
 export function createAuth(deps: {
   config: Config['auth']
   domains: readonly string[]
+  /** True for other names and addresses of this server. */
+  isOwn?(host: string): boolean
   find: FindProof
   secret: Buffer
   events: Events
   now?: () => number
   hash?: Hash
 }): Auth {
-  const { config, domains, find, secret, events, now = Date.now, hash = oneShot } = deps
+  const { config, domains, isOwn = () => false, find, secret, events, now = Date.now, hash = oneShot } = deps
   const nonces = createNonces({ secret, seconds: config.nonceSeconds, now })
   const guard = createGuard({ config, events, now })
   const choice = createChoice({ config })
@@ -98,7 +100,7 @@ export function createAuth(deps: {
   function fits(uri: string, requestUri: string): boolean {
     if (uri === requestUri) return true
     const host = hostOf(uri)
-    return host === hostOf(requestUri) || domains.includes(host)
+    return host === hostOf(requestUri) || domains.includes(host) || isOwn(host)
   }
 
   function read(request: CheckedRequest): DigestAnswer | undefined {
