@@ -96,7 +96,7 @@ export function installRoutes(deps: RouteDeps): void {
       body: req.body ?? '',
       source: req.source_address,
     }
-    return auth.check({ ...request, callId: req.callId, userAgent: req.get('User-Agent') ?? '' }, kind)
+    return auth.check({ ...request, callId: callIdOf(req), userAgent: req.get('User-Agent') ?? '' }, kind)
   }
 
   function refuseForeignSchemes(req: Request, res: Response, next: Parameters<Parameters<Srf['use']>[1]>[2]): void {
@@ -109,9 +109,9 @@ export function installRoutes(deps: RouteDeps): void {
     const guarded = (req: Request, res: Response) => {
       handler(req, res).catch((error: unknown) => {
         if (res.finalResponseSent)
-          return void log.error({ err: error, method, callId: req.callId }, 'failed after its answer')
+          return void log.error({ err: error, method, callId: callIdOf(req) }, 'failed after its answer')
         if (error instanceof Refusal) return send(res, error.sipStatus, error.headers, error.reason)
-        log.error({ err: error, method, callId: req.callId, source: req.source_address }, 'request failed')
+        log.error({ err: error, method, callId: callIdOf(req), source: req.source_address }, 'request failed')
         send(res, 500, {})
       })
     }
@@ -128,7 +128,7 @@ function readRegister(req: Request, aor: string): RegisterRequest {
     aor,
     contacts: req.get('Contact')?.trim() === '*' ? '*' : values('Contact').map(readContact),
     expires: expires !== undefined && /^\d{1,10}$/.test(expires) ? Number(expires) : undefined,
-    callId: req.callId,
+    callId: callIdOf(req),
     cseq: Number.parseInt(req.get('CSeq'), 10),
     path: values('Path'),
     supported: tags('Supported'),
@@ -159,6 +159,11 @@ function readContact(value: string): {
     // RFC 3261 section 10.3: a malformed expires counts as absent.
     ...(expires !== undefined && /^\d{1,10}$/.test(expires) ? { expires: Number(expires) } : {}),
   }
+}
+
+// drachtio-srf's types have a `callId` on requests, its code has none.
+function callIdOf(req: Request): string {
+  return req.get('Call-ID') ?? ''
 }
 
 function hasToTag(req: Request): boolean {
