@@ -189,6 +189,8 @@ function connectCluster(urls: string[], config: RedisStoreDeps['config']): Clust
     enableOfflineQueue: false,
     clusterRetryStrategy: retryIn,
     slotsRefreshTimeout: config.timeoutMs,
+    // Enough to follow a moved slot; a server that is gone must not be waited for.
+    maxRedirections: 3,
     redisOptions: {
       ...optionsOf(config),
       ...(username === '' ? {} : { username: decodeURIComponent(username) }),

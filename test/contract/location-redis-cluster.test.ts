@@ -12,9 +12,9 @@ import { locationStoreContract } from './location-store.contract.ts'
 let cluster: Awaited<ReturnType<typeof startRedisCluster>>
 let prefixes = 0
 
-async function openStore(now: () => number): Promise<LocationStore> {
-  const config = { redis: cluster.url, prefix: `c${++prefixes}`, timeoutMs: 5000 }
-  const store = createRedisStore({ config, events: createEvents(), log: createSilentLog(), now })
+async function openStore(now: () => number, timeoutMs = 5000, events = createEvents()): Promise<LocationStore> {
+  const config = { redis: cluster.url, prefix: `c${++prefixes}`, timeoutMs }
+  const store = createRedisStore({ config, events, log: createSilentLog(), now })
   assert.equal(await store.ready(), true)
   return store
 }
@@ -38,6 +38,28 @@ describe('location store in a Redis Cluster', () => {
       assert.ok((await client.keys(`c${prefixes}:*`)).length > 0)
       client.disconnect()
     }
+    await store.close()
+  })
+
+  it('refuses fast while a master hangs and goes on when it answers again', async () => {
+    const events = createEvents()
+    const store = await openStore(Date.now, 200, events)
+    const recovered = new Promise<void>(resolve => events.on('storeRecovered', () => resolve()))
+    process.kill(cluster.pids[0]!, 'SIGSTOP')
+    try {
+      const began = performance.now()
+      await assert.rejects(
+        async () => {
+          for (let n = 0; n < 50; n++) await store.load(`sip:user${n}@example.org`)
+        },
+        { code: 'store-unavailable' },
+      )
+      assert.ok(performance.now() - began < 2000)
+    } finally {
+      process.kill(cluster.pids[0]!, 'SIGCONT')
+    }
+    await recovered
+    for (let n = 0; n < 50; n++) await store.load(`sip:user${n}@example.org`)
     await store.close()
   })
 })

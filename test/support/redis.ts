@@ -61,7 +61,7 @@ export async function startRedis(port?: number, more: readonly string[] = []): P
 }
 
 /** Starts a Redis Cluster of two masters, and waits until both serve. */
-export async function startRedisCluster(): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startRedisCluster(): Promise<{ url: string; pids: number[]; stop(): Promise<void> }> {
   const nodes: { server: RedisServer; client: Redis; bus: number }[] = []
   for (let n = 0; n < 2; n++) {
     const bus = await freePort()
@@ -80,6 +80,7 @@ export async function startRedisCluster(): Promise<{ url: string; stop(): Promis
   }
   return {
     url: nodes.map(({ server }) => server.url).join(','),
+    pids: nodes.map(({ server }) => server.pid),
     stop: async () => void (await Promise.all(nodes.map(({ server }) => server.stop()))),
   }
 }

@@ -131,7 +131,8 @@ class StreamFramer implements Framer {
 export function createFramer(
   limits: Limits,
   to: {
-    onMessage(bytes: Buffer): void /** CRLF CRLF came between messages (RFC 5626 section 3.5.1). */
+    onMessage(bytes: Buffer): void
+    /** CRLF CRLF came between messages (RFC 5626 section 3.5.1). */
     onPing(): void
   },
 ): Framer {
