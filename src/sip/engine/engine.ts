@@ -102,7 +102,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
   const proxy = createProxyLayer({ transactions, nextHop, timers, isOwn, log: log.child({ layer: 'proxy' }) })
   const core = createCore({
     transactions,
-    flowFor: (uri, bytes) => nextHop.flowFor(uri, bytes),
+    flowFor: (uri, bytes, pinned) => nextHop.flowFor(uri, bytes, pinned),
     timers,
     noFlow: () => absentFlow(transport.points()[0]),
     userAgent: config.userAgent,

@@ -11,7 +11,8 @@ import type { Dialogs } from './dialogs.ts'
 /** What every part of the dialog layer stands on. */
 export interface Ground {
   transactions: TransactionLayer
-  flowFor(uri: Uri, bytes: number): Flow | Promise<Flow>
+  /** `pinned`: an application gave this next hop, so that its parameter `fl` may choose the flow. */
+  flowFor(uri: Uri, bytes: number, pinned?: boolean): Flow | Promise<Flow>
   dialogs: Dialogs
   timers: Timers
   /** Stands in for a flow when none could be had, so that an application can be shown what would have been sent. */

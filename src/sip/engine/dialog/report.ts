@@ -61,7 +61,7 @@ export function estimate(sip: { headers: readonly (readonly [string, string])[];
 export function failureOf(error: unknown): { status: number } | { text: string } {
   const code = (error as { code?: unknown }).code
   if (code === 'own-address') return { text: texts.myself }
-  if (code === 'unsupported-uri-scheme') return { text: texts.noTransport }
+  if (code === 'unsupported-uri-scheme' || code === 'unsupported-transport') return { text: texts.noTransport }
   return { status: code === 'flow-failed' ? 430 : 503 }
 }
 

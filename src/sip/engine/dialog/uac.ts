@@ -74,7 +74,7 @@ export function createUac(ground: Ground, keeper: Keeper): Uac {
     if (!hop) return refuse(`invalid request-uri: ${nextHop}`)
     const direct = nextHop === '' || hop.params.has('fl')
     const launch = (flow: Flow) => send(app, build(method, uriText, sip, flow), flow, direct)
-    const found = ground.flowFor(hop, estimate(sip))
+    const found = ground.flowFor(hop, estimate(sip), nextHop !== '')
     if (!(found instanceof Promise)) return launch(found)
     return found.then(launch, (error: unknown) => fail(app, method, uriText, sip, error))
   }

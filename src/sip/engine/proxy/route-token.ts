@@ -37,7 +37,8 @@ export function createRouteTokens(key: Buffer): RouteTokens {
       const flows = user.slice(3 + macLength)
       if (kind === 'p.') return same(given, mac(`p ${flows}`)) ? { flow: flows } : undefined
       const dot = flows.indexOf('.')
-      if (kind !== 'd.' || dot === -1) return undefined
+      // Without a To tag it is no request of the dialog, whatever it says.
+      if (kind !== 'd.' || dot === -1 || message.toTag === undefined) return undefined
       // The hash holds the caller's tag, so it also tells which way the request goes.
       if (same(given, dialogMac(message.callId, message.fromTag ?? '', flows))) {
         return { flow: flows.slice(dot + 1) || undefined }

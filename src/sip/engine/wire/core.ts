@@ -31,6 +31,7 @@ export interface Forwarder {
       onDone(error?: string): void
     },
   ): void
+  isForUs(message: SipMessage): boolean
   forward(transaction: ServerTransaction): void
   forwardAck(ack: SipMessage, flow: Flow): void
 }
@@ -73,7 +74,6 @@ export function createCore(deps: CoreDeps): Core {
 
   function onRequest(transaction: ServerTransaction): void {
     const { request } = transaction
-    const own = ownRoute(request)
     const dialog =
       request.toTag === undefined ? undefined : dialogs.match(request.callId, request.toTag, request.fromTag ?? '')
     if (dialog && !dialog.app.closed) {
@@ -81,8 +81,8 @@ export function createCore(deps: CoreDeps): Core {
       uas.accept(transaction, dialog.app, dialog)
       return
     }
-    // A Route of ours in an unknown dialog is one that the proxy recorded: the dialog lies between two others.
-    if (own && request.toTag !== undefined) {
+    // A dialog between two others, in which the proxy stayed; a phone's outbound proxy setting is no such Route.
+    if (deps.proxy.isForUs(request)) {
       deps.proxy.forward(transaction)
       return
     }
@@ -124,7 +124,7 @@ export function createCore(deps: CoreDeps): Core {
     onRequest,
     onAck(ack, flow, bytes) {
       if (uas.acknowledge(ack, flow, bytes)) return
-      if (ownRoute(ack)) deps.proxy.forwardAck(ack, flow)
+      if (deps.proxy.isForUs(ack)) deps.proxy.forwardAck(ack, flow)
     },
     onStrayResponse(response, flow) {
       if (!uac.repeated(response, flow)) deps.log.debug({ callId: response.callId }, 'stray response dropped')
