@@ -2,7 +2,7 @@ import type { CallResult, Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { CallRecord, RecordedLeg } from '../records/records.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
-import { accepting, allow, fromAnswer, nameAddr, type Party } from './headers.ts'
+import { accepting, allow, asserted, bodyOf, fromAnswer, type Party, tagOf } from './headers.ts'
 import { passOn } from './in-dialog.ts'
 import { Leg, type LegOwner } from './leg.ts'
 import { resultOf } from './outcome.ts'
@@ -16,6 +16,7 @@ import {
   reply,
   type SrfPort,
 } from './sip.ts'
+import { isMeant, type Replaces } from './transfer.ts'
 
 export type CallState = 'starting' | 'ringing' | 'answered' | 'ended'
 
@@ -39,6 +40,8 @@ export interface CallContext {
   log: Logger
   now(): number
   records: { add(record: CallRecord): void }
+  /** A REFER inside a confirmed leg. */
+  onRefer(call: Call, leg: Leg, req: Incoming, res: Reply): void
   onEnd(call: Call): void
 }
 
@@ -56,14 +59,22 @@ export interface Ending {
 /** One call: the caller's leg, the branches that ring or the leg that answered, and one way to end. */
 export class Call implements LegOwner {
   readonly id: string
-  readonly from: string
-  readonly to: string
+  /** AORs of the two parties; a transfer changes them. */
+  from: string
+  to: string
   readonly log: Logger
   state: CallState = 'starting'
-  fork: Fork | undefined
+  readonly forks: Fork[] = []
   /** The two dialogs; the first is the caller's until a transfer changes who talks. */
   legs: Leg[] = []
   held = false
+  /** The leg that is about to be replaced: its BYE does not end the call. */
+  leaving: Leg | undefined
+  /** A dialog that is not one of the two yet, and is ended with the call. */
+  coming: Leg | undefined
+  /** Resolves when the call is answered or has ended unanswered. */
+  readonly settled: Promise<void>
+  #settle: () => void = () => undefined
   /** Resolves when every BYE of the ended call is answered. */
   done: Promise<unknown> = Promise.resolve()
   readonly #context: CallContext
@@ -76,15 +87,20 @@ export class Call implements LegOwner {
   #earlyMedia: Branch | undefined
   #rang = false
   #early: Leg | undefined
+  /** AORs that joined without being rung by this call. */
+  readonly #joined: RecordedLeg[] = []
 
   constructor(context: CallContext, id: string, req: Incoming, res: Reply, caller: Party, to: string) {
     this.#context = context
     this.#req = req
     this.#res = res
     this.#caller = caller
+    this.settled = new Promise(resolve => {
+      this.#settle = resolve
+    })
     this.#started = context.now()
     this.id = id
-    this.from = `sip:${caller.user}@${context.domain}`
+    this.from = this.#aorOf(caller)
     this.to = to
     this.log = context.log.child({ call: id, from: this.from, to })
     req.on('cancel', cancel => this.#onCancel(cancel))
@@ -95,6 +111,10 @@ export class Call implements LegOwner {
 
   get answered(): boolean {
     return this.#answered !== undefined
+  }
+
+  get ended(): boolean {
+    return this.state === 'ended'
   }
 
   peerOf(leg: Leg): Leg | undefined {
@@ -114,7 +134,30 @@ export class Call implements LegOwner {
     }
   }
 
+  /** The body of the caller's INVITE; undefined for a late offer. */
+  get offered(): string | undefined {
+    return this.#req.body || undefined
+  }
+
+  /** The leg, or the ringing branch, that a Replaces header means. */
+  locate(replaces: Replaces): { leg?: Leg; branch?: Branch } | undefined {
+    const leg = [...this.legs, this.#early].find(one => one && !one.ended && !one.replaced && one.isMeantBy(replaces))
+    if (leg) return { leg }
+    const branch = this.forks
+      .flatMap(fork => fork.branches)
+      .find(({ sent, status, cancelled, toTag = '' }) => {
+        if (!sent || status !== 0 || cancelled) return false
+        return isMeant(replaces, sent.get('Call-ID') ?? '', tagOf(sent.get('From')), toTag)
+      })
+    return branch && { branch }
+  }
+
   onRequest(leg: Leg, req: Incoming, res: Reply): void {
+    if (req.method === 'REFER' && leg.confirmed && !leg.replaced) return this.#context.onRefer(this, leg, req, res)
+    if (req.method === 'BYE' && (leg.replaced || leg === this.leaving)) {
+      if (req.source === 'network') reply(res, 200)
+      return leg.drop()
+    }
     passOn(this, leg, req, res)
   }
 
@@ -134,31 +177,40 @@ export class Call implements LegOwner {
     const headers: Headers = { Allow: allow, ...(media ? fromAnswer(response) : {}) }
     // RFC 3262 section 3: a caller that requires it gets every provisional response reliably, over its own leg.
     if (/(^|,)\s*100rel\s*(,|$)/i.test(this.#req.get('Require') ?? '')) headers['Require'] = '100rel'
-    reply(this.#res, response.status, { reason: response.reason, headers, body: media }, error => {
-      if (!error && this.#res.stackDialogId && this.state !== 'ended') this.#callerLeg(this.#res.stackDialogId)
+    reply(this.#res, response.status, { reason: response.reason, headers, body: media }, (error, sent) => {
+      if (error || !this.#res.stackDialogId || this.state === 'ended') return
+      this.#callerLeg(this.#res.stackDialogId).toTag = tagOf(sent?.get('To'))
     })
   }
 
   onAnswer(branch: Branch, response: Response, ack: Ack, callee: Party): void {
+    const leg = this.calleeLeg(branch, response, callee)
+    leg.localSdp = this.#req.body ?? ''
+    this.connect(leg, response, ack)
+  }
+
+  /** Gives the caller what `leg` has answered to its INVITE, and so makes the call. */
+  connect(leg: Leg, response: Response, ack: Ack): void {
     const { now, events, config, domain } = this.#context
-    const leg = this.#calleeLeg(branch, response, callee)
     // An INVITE without an offer gets it in the 2xx, and the answer comes in the caller's ACK (RFC 3264 section 4).
     const late = !this.#req.body
     if (!late) ack()
     const headers: Headers = {
       ...fromAnswer(response),
       ...accepting(this.#req, config),
-      'P-Asserted-Identity': nameAddr(callee.displayName, callee.user, domain),
+      ...asserted(leg.party, domain),
     }
-    reply(this.#res, 200, { headers, body: response.body }, error => {
+    reply(this.#res, 200, { headers, body: response.body }, (error, sent) => {
       if (error || this.state === 'ended') {
         if (late) ack()
         void leg.bye()
+        if (!error) void new Leg(this.#context.srf, this, this.#caller, this.#res.stackDialogId ?? '').bye()
         // The caller has cancelled in this very moment; the engine has answered it.
         return this.end({ status: 487, reason: 'cancelled', result: 'cancelled' })
       }
       const caller = this.#callerLeg(this.#res.stackDialogId ?? '')
       caller.learn(this.#req)
+      caller.toTag = tagOf(sent?.get('To'))
       caller.confirmed = true
       caller.localSdp = response.body ?? ''
       if (late) {
@@ -169,18 +221,19 @@ export class Call implements LegOwner {
         }
       }
       this.legs = [caller, leg]
+      this.coming = undefined
       this.#answered = now()
       this.state = 'answered'
       const ms = this.#answered - this.#started
       events.emit('callAnswered', { id: this.id, from: this.from, to: this.to, ms })
-      this.log.info({ ms, by: branch.target.uri }, 'call answered')
+      this.log.info({ ms, by: leg.party.user }, 'call answered')
+      this.#settle()
     })
-    leg.localSdp = this.#req.body ?? ''
   }
 
   /** A 2xx that nobody waits for any more: acknowledged, then ended (RFC 3261 section 13.2.2.4). */
   onLate(branch: Branch, response: Response, ack: Ack): void {
-    const leg = this.#calleeLeg(branch, response, { user: '', displayName: '' })
+    const leg = this.calleeLeg(branch, response, { user: '', displayName: '' })
     ack()
     void leg.bye({ Reason: 'SIP;cause=200;text="Call completed elsewhere"' })
   }
@@ -197,19 +250,45 @@ export class Call implements LegOwner {
     this.#context.events.emit('callChanged', { id: this.id, change })
   }
 
+  /** `come` takes the place of `went`, whose BYE is the caller's to send; the record names who talks last. */
+  replace(went: Leg, come: Leg): void {
+    const stay = this.peerOf(went)
+    if (stay === undefined) return
+    const sameSide = went.party.user === come.party.user && this.legs[0] === went
+    this.legs = sameSide ? [come, stay] : [stay, come]
+    went.replaced = true
+    come.owner = this
+    this.coming = this.leaving = undefined
+    this.held = false
+    const [from, to] = this.legs.map(leg => this.#aorOf(leg.party))
+    this.from = from ?? this.from
+    this.to = to ?? this.to
+    this.#joined.push({ aor: this.#aorOf(come.party) })
+    this.changed('transferred')
+    this.log.info({ now: `${this.from} and ${this.to}` }, 'call transferred')
+  }
+
+  /** Lets a leg go to another call without a BYE. */
+  release(leg: Leg): void {
+    this.legs = this.legs.filter(one => one !== leg)
+    this.leaving = undefined
+  }
+
   /** The one way a call ends; what comes after the first time is left out. */
   end(how: Ending): void {
     if (this.state === 'ended') return
     this.state = 'ended'
     const cause = how.cause ?? {}
-    this.fork?.cancel(cause)
+    for (const fork of this.forks) fork.cancel(cause)
     if (!this.answered && !this.#cancelledByCaller) {
       reply(this.#res, how.status, { ...(how.headers ? { headers: how.headers } : {}) })
     }
-    const byes = this.legs.map(leg => (leg.confirmed ? leg.bye(cause) : Promise.resolve(leg.drop())))
-    if (this.#early && !this.legs.includes(this.#early)) this.#early.drop()
+    const byes = this.legs.map(leg => leg.bye(cause))
+    if (this.coming) byes.push(this.coming.bye(cause))
+    if (this.#early && !this.#early.confirmed) this.#early.drop()
     this.done = Promise.all(byes)
     this.#report(how)
+    this.#settle()
     this.#context.onEnd(this)
   }
 
@@ -241,28 +320,29 @@ export class Call implements LegOwner {
     return this.#early
   }
 
-  #calleeLeg(branch: Branch, response: Response, party: Party): Leg {
+  /** The dialog that a 2xx of a branch has made. */
+  calleeLeg(branch: Branch, response: Response, party: Party): Leg {
     const leg = new Leg(this.#context.srf, this, party, dialogIdOf(response, branch.sent!))
     leg.learn(response)
+    leg.toTag = tagOf(response.get('To'))
     leg.confirmed = true
     return leg
   }
 
   #recordedLegs(): RecordedLeg[] {
-    const caller: RecordedLeg = { aor: this.from, userAgent: this.#req.get('User-Agent') ?? '' }
-    const rung = (this.fork?.branches ?? []).map(({ target, status }) => ({
+    const caller: RecordedLeg = { aor: this.#aorOf(this.#caller), userAgent: this.#req.get('User-Agent') ?? '' }
+    const branches = this.forks.flatMap(fork => fork.branches)
+    const rung = branches.map(({ target, status }) => ({
       aor: target.aor,
       contact: target.uri,
       userAgent: target.userAgent,
       status,
     }))
-    return [caller, ...rung]
+    const known = new Set(rung.map(leg => leg.aor))
+    return [caller, ...rung, ...this.#joined.filter(leg => !known.has(leg.aor))]
   }
-}
 
-/** The body of a message as an option of our own one, with its type where that is not plain SDP. */
-export function bodyOf(message: Message): { body?: string; headers?: Headers } {
-  if (!message.body) return {}
-  const type = message.get('Content-Type')
-  return { body: message.body, ...(type ? { headers: { 'Content-Type': type } } : {}) }
+  #aorOf(party: Party): string {
+    return `sip:${party.user}@${this.#context.domain}`
+  }
 }

@@ -6,13 +6,15 @@ import type { Events } from '../events.ts'
 import type { Binding } from '../location/store.ts'
 import type { Logger } from '../log.ts'
 import type { CallRecord } from '../records/records.ts'
-import { splitList } from '../sip/engine/message/syntax.ts'
 import { Call, type CallContext, type CallView } from './call.ts'
-import { createFork } from './fork.ts'
-import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, readAddress } from './headers.ts'
+import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
 import { answerGone } from './leg.ts'
-import { calledUser, chooseTargets, type Target } from './route.ts'
+import { createPickUp } from './pickup.ts'
+import { createRefer, type Located } from './refer.ts'
+import { createRinger } from './ring.ts'
+import { calledUser, originOf } from './route.ts'
 import type { Incoming, Reply, SrfPort } from './sip.ts'
+import { hasReplaces, type Replaces } from './transfer.ts'
 
 export type { CallView } from './call.ts'
 
@@ -65,7 +67,20 @@ export function createCalls(deps: CallsDeps): Calls {
     log,
     now,
     records,
+    onRefer: (call, leg, req, res) => refer(call, leg, req, res),
     onEnd: call => calls.delete(call.id),
+  }
+  const ringer = createRinger({ ...deps, srf })
+  const taking = { srf, ringer, domain, isOwn, config, locate }
+  const refer = createRefer(taking)
+  const pickUp = createPickUp(taking)
+
+  function locate(replaces: Replaces): Located | undefined {
+    for (const call of calls.values()) {
+      const found = call.locate(replaces)
+      if (found) return { call, ...found }
+    }
+    return undefined
   }
 
   async function invite(request: Request, response: Response, caller: Party): Promise<void> {
@@ -80,11 +95,13 @@ export function createCalls(deps: CallsDeps): Calls {
     if (hops !== undefined && Number.parseInt(hops, 10) <= 0) throw new Refusal('too-many-hops')
     const as = mayCallAs(req, caller.user, isOwn)
     if (as === 'forbidden') throw new Refusal('forbidden', 'A caller may only call as itself')
+    const party = { ...caller, hidden: as === 'hidden' }
+    if (hasReplaces(req)) return pickUp(req, res, party)
     const to = calledUser(req.uri, isOwn)
-    const call = new Call(context, uuid(), req, res, caller, `sip:${to}@${domain}`)
+    const call = new Call(context, uuid(), req, res, party, `sip:${to}@${domain}`)
     calls.set(call.id, call)
     try {
-      await ring(call, req, caller, to, as === 'hidden')
+      await ring(call, req, party, to)
     } catch (error) {
       if (!(error instanceof Refusal)) call.end({ status: 500, reason: 'internal error' })
       if (!(error instanceof Refusal)) throw error
@@ -92,70 +109,37 @@ export function createCalls(deps: CallsDeps): Calls {
     }
   }
 
-  async function ring(call: Call, req: Incoming, caller: Party, user: string, hidden: boolean): Promise<void> {
-    const { callee, targets } = await find(user, origin(req), req.uri)
+  async function ring(call: Call, req: Incoming, caller: Party, user: string): Promise<void> {
+    const { callee, targets } = await ringer.find(user, originOf(req), req.uri)
     // The caller may have cancelled while the store was asked.
     if (call.state === 'ended') return
     const reliable = targets.length === 1 && (names(req, 'Supported', '100rel') || names(req, 'Require', '100rel'))
     const headers = {
       ...fromInvite(req),
       ...opening(config, reliable),
-      ...identity(caller, domain, hidden),
+      ...identity(caller, domain),
       To: `<${call.to}>`,
       'Max-Forwards': hopsLeft(req),
     }
-    const fork = createFork(
-      { srf, headers, body: req.body || undefined, ringMs: config.ringSeconds * 1000, ...config },
+    ringer.ring(
+      call,
+      targets,
+      { headers, body: call.offered },
       {
         onProgress: (...progress) => call.onProgress(...progress),
         onAnswer: (branch, answer, ack) => call.onAnswer(branch, answer, ack, callee),
         onLate: (...late) => call.onLate(...late),
         onFailure: (status, answer) => call.onFailure(status, answer),
-        onRedirect: contacts => redirect(call, contacts),
       },
     )
-    call.fork = fork
-    fork.start(targets)
-  }
-
-  async function find(
-    user: string,
-    except?: ReturnType<typeof origin>,
-    uri?: string,
-  ): Promise<{ callee: Party; targets: Target[] }> {
-    const device = uri !== undefined && /;gr\b/.test(uri) ? await deps.bindingsOfGruu?.(uri) : undefined
-    if (device?.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
-    const name = device?.[0] ? calledUser(device[0].aor, () => true) : user
-    const callee = (await deps.find(name)) ?? (await deps.find(name.toLowerCase()))
-    if (callee === undefined || !callee.enabled) throw new Refusal('not-found')
-    const bindings = device ?? (await deps.bindings(`sip:${callee.user}@${domain}`))
-    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except })
-    if (targets.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
-    return { callee, targets }
-  }
-
-  /** A phone may send callers to other people of this server, never elsewhere: that would be toll fraud's open door. */
-  async function redirect(call: Call, contacts: string): Promise<Target[]> {
-    const targets: Target[] = []
-    for (const contact of splitList(contacts).slice(0, config.mostForks)) {
-      const address = readAddress(contact)
-      if (address === undefined || !isOwn(address.host)) {
-        call.log.info('redirection to a foreign address was not followed')
-        continue
-      }
-      try {
-        targets.push(...(await find(address.user)).targets)
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error
-        call.log.info({ code: error.code }, 'redirection leads nowhere')
-      }
-    }
-    return targets
   }
 
   return {
     invite,
     async outOfDialog(request, response) {
+      // A REFER outside a call would make this server call whomever a stranger names.
+      const stray = request.method === 'REFER' && tagOf(request.get('To')) === ''
+      if (stray) throw new Refusal('forbidden', 'Transfers are asked for inside a call')
       answerGone(request as unknown as Incoming, response as unknown as Reply)
     },
     list: () => [...calls.values()].map(call => call.view()),
@@ -176,11 +160,6 @@ export function createCalls(deps: CallsDeps): Calls {
       clearTimeout(timer)
     },
   }
-}
-
-function origin(req: Incoming) {
-  const contact = /<([^>]*)>/.exec(req.get('Contact') ?? '')?.[1] ?? ''
-  return { flow: req.sessionToken ?? '', address: req.source_address, port: Number(req.source_port), contact }
 }
 
 /** One less than the caller's, so that a loop through several servers ends (RFC 3261 section 16.6). */

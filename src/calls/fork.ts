@@ -1,4 +1,4 @@
-import { reasonHeader } from './headers.ts'
+import { reasonHeader, tagOf } from './headers.ts'
 import { asBranchStatus, bestOf } from './outcome.ts'
 import type { Target } from './route.ts'
 import type { Ack, Headers, Message, Response, Sent, SrfPort } from './sip.ts'
@@ -10,6 +10,8 @@ export interface Branch {
   /** The final status, 0 while it rings. */
   status: number
   cancelled: boolean
+  /** The phone's tag, as far as it has answered. */
+  toTag?: string
   /** Set when it was asked again with the Min-SE of its 422. */
   retried?: boolean
 }
@@ -85,6 +87,7 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
 
   function onResponse(branch: Branch, withHeaders: Headers, response: Response, ack: Ack): void {
     const { status } = response
+    branch.toTag = tagOf(response.get('To'))
     if (status < 200) return ended ? undefined : user.onProgress(branch, response, ack)
     if (status < 300) {
       branch.status = status
@@ -179,6 +182,5 @@ export function cancelSent(sent: Sent, headers: Headers): void {
 /** The id under which the engine and srf know the dialog of an INVITE of ours. */
 export function dialogIdOf(response: Message & { stackDialogId?: string }, sent: Message): string {
   if (response.stackDialogId) return response.stackDialogId
-  const tag = /;\s*tag=([^;\s>]+)/.exec(sent.get('From') ?? '')?.[1] ?? ''
-  return `${sent.get('Call-ID') ?? ''};from-tag=${tag}`
+  return `${sent.get('Call-ID') ?? ''};from-tag=${tagOf(sent.get('From'))}`
 }

@@ -51,11 +51,13 @@ export function nameAddr(displayName: string, user: string, host: string): strin
 export interface Party {
   user: string
   displayName: string
+  /** Set when this party wants its name hidden from the other. */
+  hidden?: boolean
 }
 
 /** Who calls, for the callee: from the account, never from what the caller claims (RFC 3325, RFC 3323 section 4.1). */
-export function identity(caller: Party, domain: string, hidden: boolean): Headers {
-  if (hidden) return { From: '"Anonymous" <sip:anonymous@anonymous.invalid>', Privacy: 'id' }
+export function identity(caller: Party, domain: string): Headers {
+  if (caller.hidden) return { From: '"Anonymous" <sip:anonymous@anonymous.invalid>', Privacy: 'id' }
   const address = nameAddr(caller.displayName, caller.user, domain)
   return { From: address, 'P-Asserted-Identity': address }
 }
@@ -93,6 +95,11 @@ export function readAddress(
   }
 }
 
+/** The tag of a From or To value; '' when it has none. */
+export function tagOf(value: string | undefined): string {
+  return /;\s*tag=([^;\s>]+)/i.exec(value ?? '')?.[1] ?? ''
+}
+
 /** Headers of an INVITE that opens a leg: what we can, and our own session timer (RFC 4028 section 7.1). */
 export function opening(config: { sessionExpires: number; minSe: number }, reliable: boolean): Headers {
   return {
@@ -118,7 +125,19 @@ export function accepting(request: Message, config: { sessionExpires: number; mi
   }
 }
 
+/** Who a party now talks with, for requests and answers that tell (RFC 3325). */
+export function asserted(party: Party, domain: string): Headers {
+  return party.hidden ? {} : { 'P-Asserted-Identity': nameAddr(party.displayName, party.user, domain) }
+}
+
 /** A Reason header (RFC 3326) with its text quoted. */
 export function reasonHeader(status: number, text: string): Headers {
   return { Reason: `SIP;cause=${status};text="${text.replace(/["\\\r\n]/g, ' ')}"` }
+}
+
+/** The body of a message as an option of our own one, with its type where that is not plain SDP. */
+export function bodyOf(message: Message): { body?: string; headers?: Headers } {
+  if (!message.body) return {}
+  const type = message.get('Content-Type')
+  return { body: message.body, ...(type ? { headers: { 'Content-Type': type } } : {}) }
 }

@@ -1,4 +1,5 @@
-import type { Party } from './headers.ts'
+import { setTimeout as wait } from 'node:timers/promises'
+import { allow, type Party } from './headers.ts'
 import {
   type Ack,
   type Headers,
@@ -10,6 +11,7 @@ import {
   type Sent,
   type SrfPort,
 } from './sip.ts'
+import { isMeant, type Replaces } from './transfer.ts'
 
 /** The final answer to a request inside a dialog; `response` is absent when it could not even be sent. */
 export interface Answer {
@@ -38,6 +40,10 @@ export class Leg {
   asked = false
   /** Methods that the peer allows; '' when it did not say. */
   allow = ''
+  /** The tag of whoever answered the INVITE of this dialog. */
+  toTag = ''
+  /** Set when another leg has taken this one's place, and only its BYE is outstanding. */
+  replaced = false
   /** Set while the ACK must bring the answer to a late offer. */
   onAck: ((ack: Incoming) => void) | undefined
   readonly #srf: SrfPort
@@ -58,6 +64,12 @@ export class Leg {
       return onAck?.(req)
     }
     this.owner.onRequest(this, req, res)
+  }
+
+  /** True when a Replaces header means this dialog. */
+  isMeantBy(replaces: Replaces): boolean {
+    const at = this.id.lastIndexOf(';from-tag=')
+    return isMeant(replaces, this.id.slice(0, at), this.id.slice(at + ';from-tag='.length), this.toTag)
   }
 
   learn(message: Message): void {
@@ -98,6 +110,32 @@ export class Leg {
     })
   }
 
+  /**
+   * Changes the session by a re-INVITE of ours; `body` undefined asks for an offer, and then the ACK is the caller's. Who
+   * asks in the same moment is waited for (RFC 3261 section 14.1). Never rejects.
+   */
+  async offer(body: string | undefined, headers: Headers = {}): Promise<Answer> {
+    for (let tries = 3; ; tries--) {
+      const answer = this.ended ? gone : this.asking || this.asked ? busy : await this.#offerOnce(body, headers)
+      if (answer.status !== 491 || tries === 0) return answer
+      await wait(200 + Math.random() * 1800, undefined, { ref: false })
+    }
+  }
+
+  async #offerOnce(body: string | undefined, headers: Headers): Promise<Answer> {
+    this.asking = true
+    const all = { Allow: allow, Supported: 'timer, replaces', ...headers }
+    const answer = await this.send('INVITE', { headers: all, body })
+    this.asking = false
+    if (answer.status >= 300 || answer.response === undefined) return answer
+    if (body !== undefined) {
+      answer.ack()
+      this.localSdp = body
+    }
+    this.learn(answer.response)
+    return answer
+  }
+
   /** Ends the dialog from our side; resolves when the BYE is answered or could not be sent. */
   async bye(headers: Headers = {}): Promise<void> {
     if (this.ended) return
@@ -114,6 +152,9 @@ export class Leg {
     this.#srf.removeDialog(this)
   }
 }
+
+const gone: Answer = { status: 481, reason: 'Call/Transaction Does Not Exist', ack: () => undefined }
+const busy: Answer = { status: 491, reason: 'Request Pending', ack: () => undefined }
 
 /** Answers what a leg without a call may still be asked. */
 export function answerGone(req: Incoming, res: Reply): void {

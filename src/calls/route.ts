@@ -2,6 +2,7 @@ import { Refusal } from '../errors.ts'
 import type { Binding } from '../location/store.ts'
 import { bytes } from '../sip/engine/message/message.ts'
 import { formatHost, parseUri, unescapeUser } from '../sip/engine/message/uri.ts'
+import type { Incoming } from './sip.ts'
 
 /** One contact to ring. */
 export interface Target {
@@ -29,6 +30,11 @@ export interface Origin {
   address: string
   port: number
   contact: string
+}
+
+export function originOf(req: Incoming): Origin {
+  const contact = /<([^>]*)>/.exec(req.get('Contact') ?? '')?.[1] ?? ''
+  return { flow: req.sessionToken ?? '', address: req.source_address, port: Number(req.source_port), contact }
 }
 
 function isOrigin(binding: Binding, origin: Origin): boolean {

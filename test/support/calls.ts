@@ -175,3 +175,25 @@ export class Side {
 export async function createSide(port: number, user: string): Promise<Side> {
   return new Side(await createUdpPeer(port), user)
 }
+
+/** An SDP that is told from others by its port, with a line that must come through byte for byte. */
+export const sdp = (port: number, more = '') =>
+  `v=0\r\no=- ${port} 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0 101\r\na=x-näme\r\n${more}`
+
+/** Makes a call between two sides. */
+export async function connect(alice: Side, bob: Side): Promise<void> {
+  alice.say('INVITE', { body: sdp(4000) })
+  const invite = await bob.invited()
+  bob.answer(invite, 180)
+  alice.learn(await alice.peer.status(180))
+  bob.answer(invite, 200, { body: sdp(5000) })
+  await bob.peer.request('ACK')
+  alice.learn(await alice.peer.status(200))
+  alice.say('ACK', { sequence: alice.sequence })
+}
+
+export async function hangUp(from: Side, to: Side): Promise<void> {
+  from.say('BYE')
+  to.answer(await to.peer.request('BYE'), 200)
+  await from.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
+}

@@ -66,9 +66,9 @@ test('contacts are rung over their flow or Path, the calling device is left out'
 
 test('identity comes from the account, and privacy hides it', () => {
   assert.equal(nameAddr('Mum "M"\r\n', 'mum', 'd'), '"Mum \\"M\\"" <sip:mum@d>')
-  const shown = identity({ user: 'mum', displayName: 'Mum' }, 'd', false)
+  const shown = identity({ user: 'mum', displayName: 'Mum' }, 'd')
   assert.equal(shown['P-Asserted-Identity'], '"Mum" <sip:mum@d>')
-  const hidden = identity({ user: 'mum', displayName: 'Mum' }, 'd', true)
+  const hidden = identity({ user: 'mum', displayName: 'Mum', hidden: true }, 'd')
   assert.ok(!JSON.stringify(hidden).toLowerCase().includes('mum'))
 })
 

@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
-import { type CallsUnderTest, createSide, type Side, startCalls } from '../../support/calls.ts'
+import { type CallsUnderTest, connect, createSide, hangUp, type Side, sdp, startCalls } from '../../support/calls.ts'
 
 // The B2BUA between raw UDP phones, on the real engine.
-
-const sdp = (port: number, more = '') =>
-  `v=0\r\no=- ${port} 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0 101\r\na=x-näme\r\n${more}`
 
 let under: CallsUnderTest
 const sides: Side[] = []
@@ -25,23 +22,6 @@ async function side(user: string, bound = true): Promise<Side> {
   sides.push(one)
   if (bound) under.bind(user, one.peer)
   return one
-}
-
-async function connect(alice: Side, bob: Side): Promise<void> {
-  alice.say('INVITE', { body: sdp(4000) })
-  const invite = await bob.invited()
-  bob.answer(invite, 180)
-  alice.learn(await alice.peer.status(180))
-  bob.answer(invite, 200, { body: sdp(5000) })
-  await bob.peer.request('ACK')
-  alice.learn(await alice.peer.status(200))
-  alice.say('ACK', { sequence: alice.sequence })
-}
-
-async function hangUp(from: Side, to: Side): Promise<void> {
-  from.say('BYE')
-  to.answer(await to.peer.request('BYE'), 200)
-  await from.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
 }
 
 test('a call: SDP untouched, identity from the account, one record, BYE both ways', async () => {

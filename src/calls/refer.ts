@@ -1,0 +1,211 @@
+import { Refusal } from '../errors.ts'
+import { reasonPhrase } from '../sip/engine/message/message.ts'
+import type { Call } from './call.ts'
+import type { Branch } from './fork.ts'
+import { asserted, bodyOf, identity, nameAddr, opening } from './headers.ts'
+import type { Leg } from './leg.ts'
+import type { Ringer } from './ring.ts'
+import { originOf } from './route.ts'
+import { sameMedia, unheld } from './sdp.ts'
+import { type Ack, type Incoming, type Reply, type Response, reply } from './sip.ts'
+import { mayReplace, type Replaces, readRefer, referAnswer, type Wish } from './transfer.ts'
+
+// Transfer by REFER (RFC 3515, RFC 5589) carried out here: phones are never asked to call somebody else. Who stays is
+// the far end of the referrer's dialog; who comes is rung for it, or is the far end of the dialog that Replaces names.
+
+/** A call and what a Replaces header means in it. */
+export interface Located {
+  call: Call
+  leg?: Leg
+  branch?: Branch
+}
+
+export interface TransferDeps {
+  ringer: Ringer
+  domain: string
+  isOwn(host: string): boolean
+  config: { sessionExpires: number; minSe: number }
+  locate(replaces: Replaces): Located | undefined
+}
+
+/** One REFER under way. */
+interface Transfer {
+  call: Call
+  referrer: Leg
+  stay: Leg
+  /** Tells the referrer a status by NOTIFY; resolves when all that was told has been answered. */
+  tell(status: number): Promise<void>
+}
+
+export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Incoming, res: Reply) => void {
+  const { ringer, domain, isOwn, config, locate } = deps
+
+  return (call, referrer, req, res) => {
+    const stay = call.peerOf(referrer)
+    if (call.state !== 'answered' || stay === undefined || stay.ended) return reply(res, 480)
+    if (call.leaving) return reply(res, 491)
+    let wish: Wish
+    try {
+      wish = readRefer(req, isOwn)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      return reply(res, error.sipStatus)
+    }
+    call.leaving = referrer
+    reply(res, 202, { headers: referAnswer(wish, req) })
+    const transfer = { call, referrer, stay, tell: createTeller(referrer, req, wish.silent) }
+    void transfer.tell(100)
+    const { replaces } = wish
+    const done = replaces ? attended(transfer, replaces) : blind(transfer, wish.user ?? '', req)
+    done.catch((error: unknown) => {
+      if (!(error instanceof Refusal)) call.log.error({ err: error }, 'transfer failed by a bug')
+      failed(transfer, error instanceof Refusal ? error.sipStatus : 500)
+    })
+  }
+
+  async function blind(transfer: Transfer, user: string, req: Incoming): Promise<void> {
+    const { call, referrer, stay, tell } = transfer
+    const { callee, targets } = await ringer.find(user, originOf(req))
+    if (call.ended) return
+    const body = unheld(stay.remoteSdp) || undefined
+    const headers = {
+      ...opening(config, false),
+      ...identity(stay.party, domain),
+      ...(body ? { 'Content-Type': 'application/sdp' } : {}),
+      'Referred-By': nameAddr('', referrer.party.user, domain),
+      To: `<sip:${callee.user}@${domain}>`,
+    }
+    ringer.ring(
+      call,
+      targets,
+      { headers, body },
+      {
+        onProgress(_branch, response, ack) {
+          if (response.has('RSeq')) ack()
+          if (response.status > 100) void tell(response.status)
+        },
+        onAnswer(branch, response, ack) {
+          const come = call.calleeLeg(branch, response, callee)
+          come.localSdp = body ?? ''
+          call.coming = come
+          answered(transfer, come, response, body === undefined, ack).catch((error: unknown) => {
+            call.log.error({ err: error }, 'transfer failed by a bug')
+            void come.bye()
+            failed(transfer, 500)
+          })
+        },
+        onLate: (...late) => call.onLate(...late),
+        onFailure: status => failed(transfer, status),
+      },
+    )
+  }
+
+  async function answered(transfer: Transfer, come: Leg, response: Response, late: boolean, ack: Ack): Promise<void> {
+    const { call, stay } = transfer
+    if (!late) ack()
+    const changed = await stay.offer(response.body || undefined, asserted(come.party, domain))
+    if (late) ack(changed.response ? bodyOf(changed.response) : {})
+    if (changed.status >= 300) {
+      call.coming = undefined
+      void come.bye()
+      if (changed.status === 481 || changed.status === 408) return gone(call, stay)
+      return failed(transfer, changed.status)
+    }
+    if (call.ended) return void come.bye()
+    if (!late) await settleMedia(stay, come)
+    complete(transfer, come)
+  }
+
+  async function attended(transfer: Transfer, replaces: Replaces): Promise<void> {
+    const { call, referrer, stay, tell } = transfer
+    const found = locate(replaces)
+    const other = found?.call
+    if (!found?.leg || !other || other === call) return failed(transfer, 481)
+    const own = found.leg
+    if (!mayReplace(referrer.party.user, own.party.user)) return failed(transfer, 403)
+    if (!other.answered) {
+      // The referrer lets go while the other still rings: it is connected first, so that both phones understand it.
+      void tell(180)
+      await other.settled
+    }
+    const come = other.peerOf(own)
+    if (call.ended) return
+    if (other.ended || come === undefined) return failed(transfer, 487)
+    if (other.leaving) return failed(transfer, 491)
+    other.leaving = own
+    const status = await bridge(stay, come, own)
+    if (status < 300 && !call.ended && !other.ended) {
+      other.release(come)
+      complete(transfer, come)
+      return other.end({ status: 200, reason: 'transferred' })
+    }
+    other.leaving = undefined
+    if (own.ended && !come.ended) other.end({ status: 480, reason: 'transfer failed' })
+    if (call.ended) return
+    if (stay.ended) return gone(call, stay)
+    failed(transfer, status < 300 ? 480 : status)
+  }
+
+  /** Connects two answered phones; when the second refuses, the first gets back what it had from `own`. */
+  async function bridge(stay: Leg, come: Leg, own: Leg): Promise<number> {
+    const before = come.localSdp
+    const first = await come.offer(unheld(stay.remoteSdp), asserted(stay.party, domain))
+    if (first.status >= 300) return first.status
+    const second = await stay.offer(come.remoteSdp, asserted(come.party, domain))
+    if (second.status < 300) {
+      await settleMedia(stay, come)
+      return 200
+    }
+    if (second.status === 481 || second.status === 408) stay.drop()
+    if (!come.ended && !own.ended) await come.offer(before, asserted(own.party, domain))
+    return second.status
+  }
+
+  function complete(transfer: Transfer, come: Leg): void {
+    const { call, referrer, tell } = transfer
+    call.replace(referrer, come)
+    // Phones that hang up by themselves do so when they have heard of the success; the others wait for our BYE.
+    void tell(200).then(() => referrer.bye())
+  }
+
+  /** The call goes on with the referrer, if it is still there. */
+  function failed(transfer: Transfer, status: number): void {
+    const { call, referrer, tell } = transfer
+    if (call.leaving === referrer) call.leaving = undefined
+    call.coming = undefined
+    call.log.info({ status }, 'transfer failed')
+    void tell(status)
+    if (referrer.ended) call.end({ status, reason: `transfer failed (${status})` })
+  }
+
+  function gone(call: Call, leg: Leg): void {
+    leg.drop()
+    call.end({ status: 480, reason: `the connection of ${leg.party.user} was lost` })
+  }
+}
+
+/** The answer of who stays may name another port than its last one; then who comes must hear of it (RFC 3725 section 4.4). */
+async function settleMedia(stay: Leg, come: Leg): Promise<void> {
+  if (!sameMedia(stay.remoteSdp, come.localSdp)) await come.offer(stay.remoteSdp)
+}
+
+/** The subscription that a REFER makes (RFC 3515 section 2.4.4): sipfrag bodies, one NOTIFY after the other. */
+function createTeller(leg: Leg, req: Incoming, silent: boolean): Transfer['tell'] {
+  const event = `refer;id=${Number.parseInt(req.get('CSeq') ?? '', 10)}`
+  let told = 0
+  let queue = Promise.resolve()
+  return status => {
+    if (silent || told >= 200 || told === status) return queue
+    told = status
+    const headers = {
+      Event: event,
+      'Subscription-State': status >= 200 ? 'terminated;reason=noresource' : 'active;expires=300',
+      'Content-Type': 'message/sipfrag;version=2.0',
+    }
+    const body = `SIP/2.0 ${status} ${reasonPhrase(status)}\r\n`
+    queue = queue.then(async () => {
+      if (!leg.ended) await leg.send('NOTIFY', { headers, body })
+    })
+    return queue
+  }
+}
