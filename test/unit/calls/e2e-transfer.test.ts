@@ -234,6 +234,7 @@ test('attended transfer that fails: unknown dialog, somebody else’s, busy targ
   await fails(referTo(second), 606)
   await hangUp(alice, bob)
   await hangUp(second, carol)
+  under.unbindAll()
   const again = await consult(false)
   again.alice.say('REFER', { headers: referTo(again.second) })
   await notified(again.alice, 100)
