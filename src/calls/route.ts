@@ -58,15 +58,18 @@ export function chooseTargets(
     .map(targetOf)
 }
 
+/**
+ * Where a binding is reached: over its Path, else over the connection that it came by. A contact that names the very
+ * address its REGISTER came from has no NAT before it and is believed, port and transport included: some phones listen
+ * elsewhere than they send from. So is one whose connection is gone: nothing else is left to try.
+ */
 export function targetOf(binding: Binding): Target {
   const { contact, aor, userAgent, path, source, protocol, flow } = binding
+  const common = { uri: contact, aor, userAgent }
   const hop = path[0]
-  if (hop !== undefined) return { uri: contact, proxy: /<([^>]*)>/.exec(hop)?.[1] ?? hop, aor, userAgent }
+  if (hop !== undefined) return { ...common, proxy: /<([^>]*)>/.exec(hop)?.[1] ?? hop }
+  const direct = protocol === 'udp' ? parseUri(contact)?.host === source.address : flow === ''
+  if (direct) return common
   const pinned = flow === '' ? '' : `;fl=${flow}`
-  return {
-    uri: contact,
-    proxy: `sip:${formatHost(source.address)}:${source.port};transport=${protocol}${pinned}`,
-    aor,
-    userAgent,
-  }
+  return { ...common, proxy: `sip:${formatHost(source.address)}:${source.port};transport=${protocol}${pinned}` }
 }
