@@ -7,30 +7,31 @@ import { runSipp, startSipp } from '../support/sipp.ts'
 
 let server: TestServer
 let mum: string
-let dad: string
+let callees: Record<string, string>
 
 before(async () => {
   server = await startVaartha()
   mum = `[authentication username=mum password=${await server.addUser('mum')}]`
-  dad = `[authentication username=dad password=${await server.addUser('dad')}]`
+  callees = {}
+  for (const name of ['dad', 'aunt'])
+    callees[name] = `[authentication username=${name} password=${await server.addUser(name)}]`
 })
 after(() => server?.close())
 
-const values = () => ({ DOMAIN: server.domain })
+const values = () => ({ DOMAIN: server.domain, PARAMS: '' })
 const remote = () => `127.0.0.1:${server.ports.sip}`
 
-for (const [protocol, transport] of [
-  ['UDP', 'u1'],
-  ['TCP', 't1'],
+for (const [protocol, transport, name] of [
+  ['udp', 'u1', 'dad'],
+  ['tcp', 't1', 'aunt'],
 ] as const) {
   test(`200 calls at 20 a second over ${protocol}, none lost, none left behind`, async t => {
     const callee = await startSipp({ scenario: 'answer', remote: remote(), calls: 200, transport, seconds: 90 })
-    const contact = transport === 't1' ? `${callee.port};transport=tcp` : String(callee.port)
     const registered = await runSipp({
       scenario: 'register',
       remote: remote(),
-      values: values(),
-      lines: [`dad;${dad};${contact}`],
+      values: { ...values(), PARAMS: `;transport=${protocol}` },
+      lines: [`${name};${callees[name]};${callee.port}`],
     })
     t.after(() => callee.stop())
     assert.equal(registered.successful, 1, registered.text)
@@ -38,7 +39,7 @@ for (const [protocol, transport] of [
       scenario: 'call',
       remote: remote(),
       values: values(),
-      lines: [`mum;${mum};dad`],
+      lines: [`mum;${mum};${name}`],
       calls: 200,
       rate: 20,
       transport,
