@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { createRequest, createResponse, type SipMessage } from '../message/message.ts'
 import type { Flow } from '../transport/transport.ts'
 
@@ -9,11 +9,19 @@ export function viaFor(flow: Flow, branch: string): string {
   return `SIP/2.0/${flow.protocol.toUpperCase()} ${name}:${port};branch=${branch};rport`
 }
 
-/** A response with a To tag, for those that the layer makes by itself. */
+const tagKey = randomBytes(16).toString('hex')
+
+// The same for each copy of a request, as RFC 3261 section 8.2.7 asks of who keeps no state, and for an INVITE and its CANCEL.
+function tagFor(request: SipMessage): string {
+  const { via, callId, cseq, fromTag } = request
+  return hash('sha1', `${tagKey} ${via.branch ?? ''} ${callId} ${cseq.number} ${fromTag ?? ''}`, 'hex').slice(0, 16)
+}
+
+/** A response with a To tag, for those that no layer above makes. */
 export function answer(request: SipMessage, status: number, reason?: string): SipMessage {
   const response = createResponse(request, status, reason)
   if (status > 100 && response.toTag === undefined) {
-    response.set('To', `${response.get('To') ?? ''};tag=${randomBytes(6).toString('hex')}`)
+    response.set('To', `${response.get('To') ?? ''};tag=${tagFor(request)}`)
   }
   return response
 }

@@ -136,6 +136,7 @@ export class InviteClient implements ClientTransaction {
   }
 
   #transmit(bytes: Buffer): void {
-    this.flow.send(bytes, error => this.broken(error))
+    // Never within the caller's own call, whatever the flow does.
+    this.flow.send(bytes, error => process.nextTick(() => this.broken(error)))
   }
 }

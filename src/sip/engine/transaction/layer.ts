@@ -2,6 +2,7 @@ import type { Logger } from '../../../log.ts'
 import { ParseFailure, type SipMessage } from '../message/message.ts'
 import { checkMessage } from '../message/parser.ts'
 import type { Flow, TransportUser } from '../transport/transport.ts'
+import { createAnswered } from './answered.ts'
 import { answer, viaFor } from './build.ts'
 import { NonInviteClient } from './client.ts'
 import { InviteClient } from './invite-client.ts'
@@ -19,13 +20,25 @@ export interface TransactionLayerDeps {
   log: Logger
   /** How long an INVITE may go without a final answer or a new provisional, in milliseconds; longer than any phone rings. */
   unansweredMs?: number
+  /** How many bytes of answers are kept to be repeated; above it the oldest are forgotten. */
+  mostAnsweredBytes?: number
+  /** Milliseconds of a clock that only goes forward. */
+  now?: () => number
 }
 
 const silent: ClientTransactionUser = { onResponse() {}, onTimeout() {}, onTransportError() {} }
 
 /** Matches messages to transactions and starts new ones (RFC 3261 section 17). */
 export function createTransactionLayer(deps: TransactionLayerDeps): TransactionLayer & TransportUser {
-  const { timers, user, openFlow, log, unansweredMs = 660_000 } = deps
+  const {
+    timers,
+    user,
+    openFlow,
+    log,
+    unansweredMs = 660_000,
+    mostAnsweredBytes = 32 << 20,
+    now = () => performance.now(),
+  } = deps
   const ground: Ground = { timers, unansweredMs, openFlow, log }
   const servers = new Map<string, InviteServer | NonInviteServer>()
   const serversById = new Map<string, InviteServer | NonInviteServer>()
@@ -33,14 +46,20 @@ export function createTransactionLayer(deps: TransactionLayerDeps): TransactionL
   const clients = new Map<string, InviteClient | NonInviteClient>()
   const clientsById = new Map<string, InviteClient | NonInviteClient>()
   const clientsByFlow = new Map<string, Set<InviteClient | NonInviteClient>>()
+  const answered = createAnswered(timers.timeout, mostAnsweredBytes, forgetMerge, now)
   let closed = false
+
+  function forgetMerge(merge: string, key: string): void {
+    if (merges.get(merge) === key) merges.delete(merge)
+  }
 
   function startServer(request: SipMessage, flow: Flow, bytes: number, key: string): InviteServer | NonInviteServer {
     const merge = mergeKey(request)
-    const ended = () => {
+    const ended = (repeatable?: Buffer) => {
       servers.delete(key)
       serversById.delete(transaction.id)
-      if (merge !== undefined && merges.get(merge) === key) merges.delete(merge)
+      if (repeatable && !closed) answered.add(key, repeatable, flow, merge)
+      else if (merge !== undefined) forgetMerge(merge, key)
     }
     const Machine = request.method === 'INVITE' ? InviteServer : NonInviteServer
     const transaction = new Machine(ground, request, flow, bytes, ended)
@@ -59,6 +78,7 @@ export function createTransactionLayer(deps: TransactionLayerDeps): TransactionL
       return
     }
     if (known) return known.repeated()
+    if (answered.repeat(key)) return
     if (request.method === 'CANCEL') return onCancel(request, flow, bytes, key)
     const merge = mergeKey(request)
     // A request that passed here before is a spiral, which a proxy must let through (RFC 3261 section 16.3 step 4).
@@ -96,13 +116,7 @@ export function createTransactionLayer(deps: TransactionLayerDeps): TransactionL
 
   function startClient(request: SipMessage, flow: Flow, to: ClientTransactionUser, branch: string) {
     const key = clientKey(branch, request.method)
-    let over = false
     const ended = () => {
-      over = true
-      // A machine can end within its constructor only through a send that fails at once, before it is in any table.
-      if (clients.get(key) !== undefined) forget()
-    }
-    const forget = () => {
       clients.delete(key)
       clientsById.delete(client.id)
       const others = clientsByFlow.get(flow.id)
@@ -114,7 +128,6 @@ export function createTransactionLayer(deps: TransactionLayerDeps): TransactionL
       request.method === 'INVITE'
         ? new InviteClient(ground, request, flow, to, { sendCancel, ended })
         : new NonInviteClient(ground, request, flow, to, ended)
-    if (over) return client
     clients.set(key, client)
     clientsById.set(client.id, client)
     if (flow.reliable) {
@@ -167,10 +180,11 @@ export function createTransactionLayer(deps: TransactionLayerDeps): TransactionL
     },
     serverTransaction: id => serversById.get(id),
     clientTransaction: id => clientsById.get(id),
-    stats: () => ({ server: servers.size, client: clients.size }),
+    stats: () => ({ server: servers.size + answered.size, client: clients.size }),
     close() {
       closed = true
       for (const transaction of [...servers.values(), ...clients.values()]) transaction.terminate()
+      answered.close()
     },
   }
 }

@@ -38,7 +38,10 @@ export function reply(ground: Ground, flow: Flow, request: SipMessage, bytes: Bu
     return
   }
   const again = () => {
-    ground.openFlow(returnTarget(request, flow)).then(other => other.send(bytes, failed), failed)
+    ground
+      .openFlow(returnTarget(request, flow))
+      .then(other => other.send(bytes, failed))
+      .catch(failed)
   }
   if (flow.closed) again()
   else flow.send(bytes, again)

@@ -4,9 +4,9 @@ import type { Flow } from '../transport/transport.ts'
 import { after, type Ground, reply } from './machine.ts'
 import type { ServerTransaction } from './transaction.ts'
 
-type State = 'trying' | 'proceeding' | 'completed' | 'terminated'
+type State = 'trying' | 'proceeding' | 'terminated'
 
-/** RFC 3261 figure 8: the non-INVITE server transaction. */
+/** RFC 3261 figure 8: the non-INVITE server transaction. What is left of Completed is in `answered.ts`. */
 export class NonInviteServer implements ServerTransaction {
   readonly id = randomUUID()
   readonly invite = false
@@ -19,9 +19,9 @@ export class NonInviteServer implements ServerTransaction {
   #last: Buffer | undefined
   #limit: NodeJS.Timeout
   readonly #ground: Ground
-  readonly #ended: () => void
+  readonly #ended: (answer?: Buffer) => void
 
-  constructor(ground: Ground, request: SipMessage, flow: Flow, bytes: number, ended: () => void) {
+  constructor(ground: Ground, request: SipMessage, flow: Flow, bytes: number, ended: (answer?: Buffer) => void) {
     this.#ground = ground
     this.request = request
     this.flow = flow
@@ -46,7 +46,8 @@ export class NonInviteServer implements ServerTransaction {
         this.#send(response.toBuffer())
         if (this.ended) return
         if (status < 200) this.#state = 'proceeding'
-        else this.#enterCompleted()
+        // Timer J: over a connection nothing comes again.
+        else this.#end(this.flow.reliable ? undefined : this.#last)
         return
       default:
         return
@@ -59,20 +60,16 @@ export class NonInviteServer implements ServerTransaction {
   }
 
   terminate(): void {
+    this.#end(undefined)
+  }
+
+  #end(answer: Buffer | undefined): void {
     if (this.ended) return
     this.#state = 'terminated'
     clearTimeout(this.#limit)
     this.#last = undefined
-    this.#ended()
+    this.#ended(answer)
     this.onEnd?.()
-  }
-
-  #enterCompleted(): void {
-    this.#state = 'completed'
-    clearTimeout(this.#limit)
-    // Timer J.
-    if (this.flow.reliable) this.terminate()
-    else this.#limit = after(this.#ground.timers.timeout, () => this.terminate())
   }
 
   #send(bytes: Buffer): void {
