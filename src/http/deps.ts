@@ -1,0 +1,66 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Accounts } from '../accounts/accounts.ts'
+import type { Calls } from '../calls/calls.ts'
+import type { Config } from '../config/schema.ts'
+import type { Events } from '../events.ts'
+import type { Logger } from '../log.ts'
+import type { AddressWatch } from '../network/interfaces.ts'
+import type { Records } from '../records/records.ts'
+import type { Registrar } from '../registrar/registrar.ts'
+import type { EngineStats } from '../sip/engine/engine.ts'
+
+export interface Health {
+  ready: boolean
+  /** Why it is not ready, in plain words. */
+  reasons: string[]
+  /** What is on and what is off, and why. */
+  parts: Record<string, { on: boolean; why: string }>
+}
+
+/** What the status page and `/api/status` say about the server. */
+export interface Info {
+  name: string
+  domain: string
+  version: string
+  /** `udp 192.0.2.1:5060`, `https 192.0.2.1:443` … */
+  points: string[]
+  accounts: number
+}
+
+export interface Certificates {
+  /** PEM texts. */
+  current(): { key: string; cert: string }
+  onChange(listener: () => void): () => void
+  /** The local authority's certificate; undefined when the operator brought a certificate. */
+  caPem(): string | undefined
+}
+
+/** What the HTTP front needs of the rooms below it. */
+export interface HttpDeps {
+  config: Config['http']
+  addresses: AddressWatch
+  /** True for a peer that may talk to this server. */
+  allowed(address: string): boolean
+  certificates: Certificates
+  /** Bearer token of the administrator. */
+  adminToken: string
+  /** Where the administrator's sessions are kept over a restart. */
+  sessionsFile: string
+  /** The SIP domain of the accounts. */
+  domain: string
+  accounts: Accounts
+  registrations: Pick<Registrar, 'list' | 'count' | 'remove'>
+  calls: Pick<Calls, 'list' | 'hangUp'>
+  records: Pick<Records, 'list'>
+  health(): Health
+  info(): Promise<Info>
+  /** When the server began, in ms since 1970. */
+  began: number
+  /** Undefined with an external engine. */
+  engineStats(): EngineStats | undefined
+  /** Takes over an upgrade to WebSocket on `/sip`; `secure` on HTTPS. */
+  acceptWebSocket?(request: IncomingMessage, socket: Duplex, head: Buffer, secure: boolean): void
+  events: Events
+  log: Logger
+}

@@ -1,0 +1,126 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
+import { projectVersion } from '../config/load.ts'
+import { createApp } from './app.ts'
+import type { HttpDeps } from './deps.ts'
+import { createGuard } from './guard.ts'
+import { type Listeners, listen } from './listeners.ts'
+import { createLive } from './live.ts'
+import { createMetrics } from './metrics.ts'
+import { createSessions } from './sessions.ts'
+
+export type { HttpDeps } from './deps.ts'
+
+export interface Point {
+  secure: boolean
+  address: string
+  port: number
+}
+
+export interface Http {
+  points(): Point[]
+  /** A fresh URL that signs one browser in as administrator, once, within 24 hours. */
+  oneTimeLink(): string
+  /** Ends listeners, connections and live views; idempotent. */
+  close(): Promise<void>
+}
+
+// Of one listener. A browser needs six, a household some dozens.
+const mostConnections = 500
+const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 15_000, maxHeaderSize: 16_384 }
+
+/** Serves pages and API on HTTP and HTTPS. Rejects with an Error that names a port that cannot be opened. */
+export async function startHttp(deps: HttpDeps): Promise<Http> {
+  const { config, certificates, addresses, log } = deps
+  const sessions = createSessions({ file: deps.sessionsFile, log })
+  const live = createLive(deps.events)
+  const metrics = createMetrics({
+    events: deps.events,
+    version: projectVersion(),
+    registrations: () => deps.registrations.count(),
+    calls: () => deps.calls.list().length,
+    engineStats: () => deps.engineStats(),
+  })
+  const open: { plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}
+  const points = (): Point[] => [
+    ...(open.plain?.points() ?? []).map(p => ({ ...p, secure: false })),
+    ...(open.secure?.points() ?? []).map(p => ({ ...p, secure: true })),
+  ]
+  const link = () =>
+    `${base(
+      points(),
+      addresses
+        .current()
+        .filter(a => a.internal)
+        .map(a => a.address),
+      certificates.caPem() === undefined,
+    )}/setup/${sessions.newCode()}`
+  const app = await createApp(deps, { guard: createGuard(deps.adminToken, sessions), live, metrics, link })
+
+  const handler: RequestListener = (request, response) => app.routing(request, response)
+  const reload = certificates.onChange(() => {
+    for (const server of open.secure?.servers() ?? []) server.setSecureContext(certificates.current())
+  })
+  let closing: Promise<void> | undefined
+  async function closeAll(): Promise<void> {
+    reload()
+    metrics.close()
+    live.close()
+    await Promise.all([open.plain?.close(), open.secure?.close()])
+    await app.close()
+  }
+  const close = () => {
+    closing ??= closeAll()
+    return closing
+  }
+
+  try {
+    if (config.port !== 0) {
+      const ports = config.port === -1 ? [80, 8080] : [config.port]
+      const create = () => prepare(createServer(limits, handler), deps, false)
+      open.plain = await listen({ addresses, ports, setting: 'http.port', create, log })
+    }
+    if (config.securePort !== 0) {
+      const ports = config.securePort === -1 ? [443, 8443] : [config.securePort]
+      const options = { ...limits, handshakeTimeout: 10_000 }
+      const create = () => prepare(createSecureServer({ ...options, ...certificates.current() }, handler), deps, true)
+      open.secure = await listen({ addresses, ports, setting: 'http.securePort', create, log })
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { points, oneTimeLink: link, close }
+}
+
+/** Keeps strangers out and hands WebSockets over. */
+function prepare<S extends Server>(server: S, deps: HttpDeps, secure: boolean): S {
+  server.maxConnections = mostConnections
+  server.on('connection', socket => {
+    if (!deps.allowed(socket.remoteAddress ?? '')) socket.destroy()
+  })
+  server.on('upgrade', (request, socket, head) => {
+    const path = request.url?.split('?', 1)[0]
+    if (path === '/sip' && deps.acceptWebSocket !== undefined) {
+      return deps.acceptWebSocket(request, socket, head, secure)
+    }
+    // Without a listener a reset by the peer would be thrown.
+    socket.on('error', () => socket.destroy())
+    socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', () => socket.destroy())
+  })
+  return server
+}
+
+/**
+ * Where a browser of the house reaches this server. A certificate of the local authority makes every browser warn, so
+ * HTTPS comes first only with the operator's own.
+ */
+function base(points: Point[], internal: string[], trusted: boolean): string {
+  const order = (p: Point) =>
+    (p.secure === trusted ? 0 : 4) + (internal.includes(p.address) ? 2 : 0) + (p.address.includes(':') ? 1 : 0)
+  const [best] = points.toSorted((a, b) => order(a) - order(b))
+  if (best === undefined) return ''
+  const host = best.address.includes(':') ? `[${best.address}]` : best.address
+  const usual = best.port === (best.secure ? 443 : 80)
+  return `${best.secure ? 'https' : 'http'}://${host}${usual ? '' : `:${best.port}`}`
+}

@@ -1,0 +1,209 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Refusal } from '../errors.ts'
+import type { Events, Facts } from '../events.ts'
+import type { MaybePromise } from '../location/store.ts'
+import type { EngineStats } from '../sip/engine/engine.ts'
+
+export interface Metrics {
+  readonly contentType: string
+  /** All figures in the text format of Prometheus. */
+  text(): Promise<string>
+  close(): void
+}
+
+export interface MetricsDeps {
+  events: Events
+  version: string
+  registrations(): MaybePromise<number>
+  calls(): number
+  engineStats(): EngineStats | undefined
+}
+
+// A stranger may invent methods; only these become labels.
+const methods = [
+  'REGISTER', 'INVITE', 'ACK', 'BYE', 'CANCEL', 'OPTIONS', 'PRACK', 'UPDATE', 'INFO', 'REFER', 'NOTIFY', 'SUBSCRIBE',
+  'PUBLISH', 'MESSAGE', 'other',
+] // biome-ignore format: one list
+const classes = ['request', '1xx', '2xx', '3xx', '4xx', '5xx', '6xx']
+
+const answerBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+const setupBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120]
+
+/** Counts facts and reads gauges when asked. */
+export function createMetrics(deps: MetricsDeps): Metrics {
+  const registry = new Registry()
+  const delay = monitorEventLoopDelay({ resolution: 20 })
+  delay.enable()
+  const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
+  addGauges(registry, deps)
+  addProcess(registry, delay)
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    close() {
+      for (const stop of stops.splice(0)) stop()
+      delay.disable()
+    },
+  }
+}
+
+function countFacts(registry: Registry, events: Events): (() => void)[] {
+  const registers = [registry]
+  const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
+    new Counter({ name: `vaartha_${name}_total`, help, labelNames, registers })
+  const histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: L[]) =>
+    new Histogram({ name: `vaartha_${name}_seconds`, help, buckets, labelNames, registers })
+
+  const answered = histogram('register', 'Time from a REGISTER to its answer.', answerBuckets, ['status'])
+  const bound = counter('bindings', 'Bindings made or renewed.', ['change'])
+  const unbound = counter('bindings_ended', 'Bindings ended, by reason.', ['why'])
+  const ended = counter('calls', 'Ended calls, by result.', ['result'])
+  const setup = histogram('call_setup', 'Time from an INVITE to its answer.', setupBuckets, [])
+  const ringing = histogram('call_ringing', 'Time from an INVITE to the first ringing.', setupBuckets, [])
+  const malformed = counter('malformed', 'Received data that is no SIP message or breaks a limit.', ['protocol'])
+  const auth = counter('auth_failures', 'Wrong proofs of identity.', ['why'])
+  const bans = counter('bans', 'Addresses banned for wrong passwords.', [])
+  const store = counter('store_errors', 'Failed store operations.', ['store'])
+  const opened = counter('flows_opened', 'Connections and UDP peers that came.', ['protocol'])
+
+  return [
+    events.on('registerAnswered', f => answered.observe({ status: f.status }, f.ms / 1000)),
+    events.on('registered', f => bound.inc({ change: f.renewed ? 'renewed' : 'new' })),
+    events.on('unregistered', f => unbound.inc({ why: f.why })),
+    events.on('callEnded', f => ended.inc({ result: f.result })),
+    events.on('callAnswered', f => setup.observe(f.ms / 1000)),
+    events.on('callRinging', f => ringing.observe(f.ms / 1000)),
+    events.on('malformed', f => malformed.inc({ protocol: f.protocol })),
+    events.on('authFailed', f => auth.inc({ why: f.why })),
+    events.on('banned', () => bans.inc()),
+    events.on('storeFailed', f => store.inc({ store: f.store })),
+    events.on('flowOpened', f => opened.inc({ protocol: f.protocol })),
+  ]
+}
+
+/** Thousands of messages pass a second, so they are counted in a plain array that is read when somebody asks. */
+function countMessages(registry: Registry, events: Events): () => void {
+  const numbers = new Map(methods.map((method, index) => [method, index]))
+  const other = methods.length - 1
+  const perDirection = methods.length * classes.length
+  const counts = new Float64Array(2 * perDirection)
+  new Counter({
+    name: 'vaartha_sip_messages_total',
+    help: 'SIP messages that passed the engine.',
+    labelNames: ['direction', 'method', 'status'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (let i = 0; i < counts.length; i++) {
+        if (counts[i] === 0) continue
+        const direction = i < perDirection ? 'in' : 'out'
+        const method = methods[Math.floor((i % perDirection) / classes.length)]!
+        this.inc({ direction, method, status: classes[i % classes.length]! }, counts[i]!)
+      }
+    },
+  })
+  return events.on('sipMessage', (fact: Facts['sipMessage']) => {
+    const method = numbers.get(fact.method) ?? other
+    const kind = Math.min(6, Math.floor(fact.status / 100))
+    const at = (fact.direction === 'in' ? 0 : perDirection) + method * classes.length + kind
+    counts[at] = counts[at]! + 1
+  })
+}
+
+function addGauges(registry: Registry, deps: MetricsDeps): void {
+  const registers = [registry]
+  new Gauge({
+    name: 'vaartha_registrations',
+    help: 'Bindings there are; NaN while the store does not answer.',
+    registers,
+    async collect() {
+      try {
+        this.set(await deps.registrations())
+      } catch (error) {
+        // The other figures are wanted most of all while the store is away.
+        if (!(error instanceof Refusal)) throw error
+        this.set(Number.NaN)
+      }
+    },
+  })
+  new Gauge({
+    name: 'vaartha_active_calls',
+    help: 'Calls going on.',
+    registers,
+    collect() {
+      this.set(deps.calls())
+    },
+  })
+  new Gauge({
+    name: 'vaartha_engine_objects',
+    help: 'What the SIP engine holds now: transactions, dialogs, flows.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      for (const [kind, value] of Object.entries(deps.engineStats() ?? {})) {
+        if (typeof value === 'number') this.set({ kind }, value)
+      }
+    },
+  })
+  new Gauge({
+    name: 'vaartha_flows',
+    help: 'Open connections and known UDP peers.',
+    labelNames: ['protocol'],
+    registers,
+    collect() {
+      for (const [protocol, value] of Object.entries(deps.engineStats()?.byProtocol ?? {}))
+        this.set({ protocol }, value)
+    },
+  })
+  new Gauge({
+    name: 'vaartha_info',
+    help: 'Always 1; the labels tell the versions.',
+    labelNames: ['version', 'node'],
+    registers,
+  }).set({ version: deps.version, node: process.version }, 1)
+}
+
+// prom-client's own collectors of these can't be stopped again.
+function addProcess(registry: Registry, delay: ReturnType<typeof monitorEventLoopDelay>): void {
+  const registers = [registry]
+  new Gauge({
+    name: 'vaartha_memory_bytes',
+    help: 'Memory of the process.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      const { rss, heapUsed, heapTotal, external } = process.memoryUsage()
+      for (const [kind, value] of Object.entries({ rss, heapUsed, heapTotal, external })) this.set({ kind }, value)
+    },
+  })
+  new Counter({
+    name: 'vaartha_cpu_seconds_total',
+    help: 'CPU time of the process.',
+    labelNames: ['mode'],
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage()
+      this.reset()
+      this.inc({ mode: 'user' }, user / 1e6)
+      this.inc({ mode: 'system' }, system / 1e6)
+    },
+  })
+  new Gauge({
+    name: 'vaartha_start_time_seconds',
+    help: 'When the process began, in seconds since 1970.',
+    registers,
+  }).set(Math.round(Date.now() / 1000 - process.uptime()))
+  new Gauge({
+    name: 'vaartha_event_loop_lag_seconds',
+    help: 'Delay of the event loop since the last reading.',
+    labelNames: ['quantile'],
+    registers,
+    collect() {
+      this.set({ quantile: '0.5' }, delay.percentile(50) / 1e9)
+      this.set({ quantile: '0.99' }, delay.percentile(99) / 1e9)
+      this.set({ quantile: '1' }, delay.max / 1e9)
+      delay.reset()
+    },
+  })
+}

@@ -1,0 +1,65 @@
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import { Refusal } from '../errors.ts'
+import type { MaybePromise } from '../location/store.ts'
+import type { HttpDeps } from './deps.ts'
+
+const ready = Type.Object({ ready: Type.Boolean(), reasons: Type.Array(Type.String()) })
+const status = Type.Object({
+  name: Type.String(),
+  domain: Type.String(),
+  version: Type.String(),
+  uptime: Type.Integer({ description: 'Seconds.' }),
+  ready: Type.Boolean(),
+  reasons: Type.Array(Type.String({ description: 'Why it is not ready.' })),
+  registrations: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'Null while the store does not answer.',
+  }),
+  calls: Type.Integer(),
+  accounts: Type.Integer(),
+  points: Type.Array(Type.String({ description: 'Protocol, address and port.' })),
+  parts: Type.Record(Type.String(), Type.Object({ on: Type.Boolean(), why: Type.String() })),
+})
+
+/** `/health` and `/health/ready`, for everybody. */
+export function addHealth(app: FastifyInstance, { health }: Pick<HttpDeps, 'health'>): void {
+  const tags = ['health']
+  app.get(
+    '/health',
+    { schema: { summary: 'It runs', tags, response: { 200: Type.Object({ status: Type.String() }) } } },
+    async () => ({ status: 'ok' }),
+  )
+  app.get(
+    '/health/ready',
+    { schema: { summary: 'It can serve calls', tags, response: { 200: ready, 503: ready } } },
+    async (_request, reply) => {
+      const now = health()
+      return reply.code(now.ready ? 200 : 503).send(now)
+    },
+  )
+}
+
+/** `/api/status`, for the administrator. */
+export function addStatus(app: FastifyInstance, deps: HttpDeps): void {
+  app.get(
+    '/api/status',
+    { schema: { summary: 'What the server is and does', tags: ['status'], response: { 200: status } } },
+    async () => ({
+      ...(await deps.info()),
+      ...deps.health(),
+      uptime: Math.floor((Date.now() - deps.began) / 1000),
+      registrations: (await unlessAway(() => deps.registrations.count())) ?? null,
+      calls: deps.calls.list().length,
+    }),
+  )
+}
+
+/** Undefined while a store does not answer, where the rest of an answer is wanted all the more. */
+export async function unlessAway<T>(read: () => MaybePromise<T>): Promise<T | undefined> {
+  try {
+    return await read()
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'store-unavailable') return undefined
+    throw error
+  }
+}
