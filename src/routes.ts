@@ -37,7 +37,6 @@ export interface RouteDeps {
 export function installRoutes(deps: RouteDeps): void {
   const { srf, auth, registrar, calls, domain, log } = deps
 
-  srf.use(refuseForeignSchemes)
   on('register', register)
   on('invite', invite)
   on('options', options)
@@ -99,15 +98,10 @@ export function installRoutes(deps: RouteDeps): void {
     return auth.check({ ...request, callId: callIdOf(req), userAgent: req.get('User-Agent') ?? '' }, kind)
   }
 
-  function refuseForeignSchemes(req: Request, res: Response, next: Parameters<Parameters<Srf['use']>[1]>[2]): void {
-    if (/^sips?:|^tel:/i.test(req.uri)) next()
-    else res.send(416)
-  }
-
   /** drachtio-srf does not await handlers: what they throw would end the process, so it ends here. */
   function on(method: Lowercase<Srf.SipMethod>, handler: (req: Request, res: Response) => Promise<void>): void {
     const guarded = (req: Request, res: Response) => {
-      handler(req, res).catch((error: unknown) => {
+      answer(handler, req, res).catch((error: unknown) => {
         if (res.finalResponseSent)
           return void log.error({ err: error, method, callId: callIdOf(req) }, 'failed after its answer')
         if (error instanceof Refusal) return send(res, error.sipStatus, error.headers, error.reason)
@@ -164,6 +158,16 @@ function readContact(value: string): {
 // drachtio-srf's types have a `callId` on requests, its code has none.
 function callIdOf(req: Request): string {
   return req.get('Call-ID') ?? ''
+}
+
+/** RFC 3261 section 16.3: the scheme comes before everything else, also before asking who it is. */
+async function answer(
+  handler: (req: Request, res: Response) => Promise<void>,
+  req: Request,
+  res: Response,
+): Promise<void> {
+  if (!/^(sips?|tel):/i.test(req.uri)) throw new Refusal('unsupported-uri-scheme')
+  return handler(req, res)
 }
 
 function hasToTag(req: Request): boolean {

@@ -177,6 +177,34 @@ phoneTest('blind transfer: dad sends mum on to kid', async () => {
   await mum.event('CALL_CLOSED')
 })
 
+phoneTest('attended transfer: dad asks kid first, then connects mum and kid', async () => {
+  const [mum, dad, kid] = [await phone('mum'), await phone('dad'), await phone('kid')]
+  await call(mum, dad)
+  const first = dialogOfIncoming(dad)
+  await dad.command('hold')
+  await call(dad, kid)
+  // REFER in the call with the kid, to mum, replacing dad's call with her (RFC 3891).
+  const replaces = encodeURIComponent(`${first.callId};to-tag=${first.remoteTag};from-tag=${first.localTag}`)
+  await dad.command('transfer', `${uri('mum')}?Replaces=${replaces}`)
+  await Promise.all([hears(kid, tones['mum']!, 1), dad.event('CALL_CLOSED')])
+  await kid.command('hangup')
+  await mum.event('CALL_CLOSED')
+})
+
+/** The dialog of the last INVITE that a phone answered, from its SIP trace. */
+function dialogOfIncoming(baresip: Baresip): { callId: string; localTag: string; remoteTag: string } {
+  const answer = baresip
+    .log()
+    .match(/SIP\/2\.0 200 [^\n]*\r?\n(?:[^\n]+\r?\n)*?CSeq: \d+ INVITE/g)!
+    .at(-1)!
+  const value = (pattern: RegExp) => pattern.exec(answer)![1]!
+  return {
+    callId: value(/Call-ID: (\S+)/i),
+    localTag: value(/To: .*tag=([^\s;]+)/i),
+    remoteTag: value(/From: .*tag=([^\s;]+)/i),
+  }
+}
+
 phoneTest('two devices ring, one answers, the other one stops', async () => {
   const [mum, dad, other] = [await phone('mum'), await phone('dad'), await phone('dad')]
   await mum.command('dial', uri('dad'))

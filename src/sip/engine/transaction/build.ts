@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto'
-import { createRequest, createResponse, type SipMessage } from '../message/message.ts'
+import { createRequest, createResponse, ParseFailure, type SipMessage } from '../message/message.ts'
 import type { Flow } from '../transport/transport.ts'
 
 /** The Via value for a request of ours over `flow`, asking for rport (RFC 3581). */
@@ -24,6 +24,16 @@ export function answer(request: SipMessage, status: number, reason?: string): Si
     response.set('To', `${response.get('To') ?? ''};tag=${tagFor(request)}`)
   }
   return response
+}
+
+/** The same for a request whose To, CSeq or the like may be unreadable: they are given back as they came. */
+export function refusal(request: SipMessage, status: number, reason: string): SipMessage {
+  try {
+    return answer(request, status, reason)
+  } catch (error) {
+    if (!(error instanceof ParseFailure)) throw error
+    return createResponse(request, status, reason)
+  }
 }
 
 function followUp(method: string, request: SipMessage): SipMessage {

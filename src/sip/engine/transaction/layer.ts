@@ -1,9 +1,9 @@
 import type { Logger } from '../../../log.ts'
-import { ParseFailure, type SipMessage } from '../message/message.ts'
+import type { SipMessage } from '../message/message.ts'
 import { checkMessage } from '../message/parser.ts'
 import type { Flow, TransportUser } from '../transport/transport.ts'
 import { createAnswered } from './answered.ts'
-import { answer, viaFor } from './build.ts'
+import { answer, refusal, viaFor } from './build.ts'
 import { NonInviteClient } from './client.ts'
 import { InviteClient } from './invite-client.ts'
 import { InviteServer } from './invite-server.ts'
@@ -138,15 +138,10 @@ export function createTransactionLayer(deps: TransactionLayerDeps): TransactionL
     return client
   }
 
-  /** Answers what is too broken for a transaction; nothing goes out when even that much can not be read. */
+  /** Answers what is too broken for a transaction, at the address that it came from. */
   function refuse(message: SipMessage, flow: Flow, status: number, reason: string): void {
-    if (!message.isRequest || message.method === 'ACK') return
-    try {
-      if (!message.via.host || !message.has('From') || !message.has('To') || !message.callId || !message.cseq) return
-      flow.send(answer(message, status, reason).toBuffer())
-    } catch (error) {
-      // A header that an answer must copy is unreadable, so the message is dropped (RFC 3261 section 18.3).
-      if (!(error instanceof ParseFailure)) throw error
+    if (message.isRequest && message.method !== 'ACK' && message.has('Via')) {
+      flow.send(refusal(message, status, reason).toBuffer())
     }
   }
 
