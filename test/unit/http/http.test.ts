@@ -115,7 +115,8 @@ describe('http', () => {
     assert.match(text, /vaartha_sip_messages_total\{direction="out",method="other",status="4xx"\} 1\n/)
     assert.match(text, /vaartha_register_seconds_count\{status="200"\} 1\n/)
     assert.match(text, /vaartha_registrations 1\n/)
-    for (const line of text.trim().split('\n')) assert.match(line, /^(# (HELP|TYPE) .+|[a-z_]+(\{.*\})? \S+)$/)
+    for (const line of text.split('\n').filter(line => line !== ''))
+      assert.match(line, /^(# (HELP|TYPE) .+|[a-z_]+(\{.*\})? \S+)$/)
   })
 
   it('sends facts live', async () => {
@@ -147,7 +148,10 @@ describe('http', () => {
 })
 
 it('takes metrics from nobody when they are off, and drops strangers', async () => {
-  const off = await startTestHttp()
+  const [port] = await freePorts(1)
+  const off = await startTestHttp({ config: { enabled: true, port: port!, securePort: 0, metrics: 'off' } })
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { authorization: `Bearer ${token}` } })
+  assert.equal(answer.status, 403)
   await off.close()
   const t = await startTestHttp({ allowed: () => false })
   await assert.rejects(t.get('/health'))
