@@ -80,7 +80,8 @@ export function referAnswer(wish: Wish, request: Message): Record<string, string
 
 function readUri(value: string) {
   try {
-    const { uri } = parseNameAddr(bytes(value))
+    // Baresip leaves the angle brackets out where RFC 3261 section 20 wants them, before a question mark.
+    const { uri } = parseNameAddr(bytes(value.includes('<') ? value : `<${value}>`))
     return uri && ['sip', 'sips', 'tel'].includes(uri.scheme) ? uri : undefined
   } catch {
     // A malformed value names nobody; the caller of this refuses it.
