@@ -162,10 +162,16 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
   function departByRoute({ copy, token }: Routed, bytes: number): Departure | undefined {
     copies.countHop(copy)
     const known = token?.flow === undefined ? undefined : nextHop.flow(token.flow)
-    copies.obeyStrictRouter(copy)
-    const uri = parseUri(copy.uri) && copies.nextUri(copy)
+    const uri = copies.nextUri(copy)
     if (uri === undefined) return undefined
-    return { copy, flow: known ?? nextHop.flowFor(uri, bytes + addedBytes), complete() {} }
+    copies.obeyStrictRouter(copy)
+    if (known) return { copy, flow: known, complete() {} }
+    const found = nextHop.flowFor(uri, bytes + addedBytes)
+    const lost = (cause: unknown) => {
+      // RFC 5626 section 5.3: the one way to this phone is gone, and its address alone does not lead there.
+      throw token?.flow === undefined ? cause : new NextHopError('flow-failed', 'the flow to this phone is gone', cause)
+    }
+    return { copy, flow: found instanceof Promise ? found.catch(lost) : found, complete() {} }
   }
 
   return {
