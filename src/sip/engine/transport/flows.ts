@@ -153,6 +153,8 @@ export interface FlowTable {
   byId(id: string): Connection | undefined
   byTarget(target: Target): Connection | undefined
   count(): Record<Protocol, number>
+  /** Tears down every connection of an address that this machine no longer has. */
+  dropLocal(address: string): void
   /** Closes every connection, and resolves when all sockets are gone. */
   close(): Promise<void>
 }
@@ -232,6 +234,9 @@ export function createFlowTable(options: FlowTableOptions): FlowTable {
       const counts: Record<Protocol, number> = { udp: 0, tcp: 0, tls: 0, ws: 0, wss: 0 }
       for (const connection of alive) counts[connection.protocol]++
       return counts
+    },
+    dropLocal(address) {
+      for (const connection of [...alive]) if (connection.local.address === address) connection.destroy()
     },
     async close() {
       clearInterval(timer)

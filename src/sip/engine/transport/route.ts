@@ -2,28 +2,35 @@ import { createSocket } from 'node:dgram'
 import { BlockList, isIPv6 } from 'node:net'
 import type { LocalAddress } from '../../../network/interfaces.ts'
 
+export type ChooseSource = (target: string) => LocalAddress | undefined
+
 /**
- * The address of ours to send from: the target itself when it is ours, else the one with the longest prefix that
- * holds the target, else the one that the default route uses, else any that is not loopback.
+ * Chooses the address of ours to send from: the target itself when it is ours, else the one with the longest prefix
+ * that holds the target, else the one that the default route uses, else any that is not loopback. The tables are made
+ * once for each list of addresses, because this is asked for every message that starts a transaction.
  */
-export function chooseSource(
-  target: string,
-  own: readonly LocalAddress[],
-  defaults: readonly string[],
-): LocalAddress | undefined {
-  const family = isIPv6(target) ? 6 : 4
-  const usable = own.filter(a => a.family === family)
-  const near = usable
-    .filter(a => a.address === target || holds(a, target))
-    .sort((a, b) => Number(b.address === target) - Number(a.address === target) || b.prefix - a.prefix)
-  return near[0] ?? usable.find(a => defaults.includes(a.address)) ?? usable.find(a => !a.internal) ?? usable[0]
+export function createSourceChoice(own: readonly LocalAddress[], defaults: readonly string[]): ChooseSource {
+  const exact = new Map(own.map(address => [address.address, address]))
+  const nets = own
+    .map(address => ({ address, family: address.family, holds: netOf(address) }))
+    .sort((a, b) => b.address.prefix - a.address.prefix)
+  const fallback = (family: 4 | 6) => {
+    const usable = own.filter(a => a.family === family)
+    return usable.find(a => defaults.includes(a.address)) ?? usable.find(a => !a.internal) ?? usable[0]
+  }
+  const fallbacks = { 4: fallback(4), 6: fallback(6) }
+  return target => {
+    const family = isIPv6(target) ? 6 : 4
+    const near = exact.get(target) ?? nets.find(net => net.family === family && net.holds(target))?.address
+    return near ?? fallbacks[family]
+  }
 }
 
-function holds(own: LocalAddress, target: string): boolean {
+function netOf(own: LocalAddress): (target: string) => boolean {
   const net = new BlockList()
   const family = own.family === 6 ? 'ipv6' : 'ipv4'
   net.addSubnet(own.address, own.prefix, family)
-  return net.check(target, family)
+  return target => net.check(target, family)
 }
 
 /** Which address the system would send from to the Internet; undefined without a default route. Nothing is sent. */

@@ -1,14 +1,13 @@
 import { constants } from 'node:crypto'
-import { createServer, isIP, type Server, type Socket, connect as tcpConnect } from 'node:net'
-import tls, { type SecureContextOptions, type TLSSocket } from 'node:tls'
+import { createServer, type Server, type Socket } from 'node:net'
+import tls, { type SecureContextOptions } from 'node:tls'
 import type { SipConfig } from '../../../config/schema.ts'
 import { createFramer } from '../message/framer.ts'
 import { ParseFailure } from '../message/message.ts'
 import type { Connection, Endpoint, FlowTable, Wire } from './flows.ts'
 import type { Receiver } from './receive.ts'
-import type { Target } from './transport.ts'
 
-const keepAliveMs = 30_000
+export const keepAliveMs = 30_000
 
 export interface StreamDeps {
   config: Pick<SipConfig, 'limits' | 'connections'>
@@ -17,6 +16,12 @@ export interface StreamDeps {
   allowed(address: string): boolean
   onDropped(address: string): void
   advertise(protocol: 'tcp' | 'tls' | 'ws' | 'wss', local: Endpoint, remote: string): { host: string; port: number }
+}
+
+/** The server's key and certificate, as the certificates room keeps them; `ca` is trusted when we dial. */
+export interface TlsMaterial {
+  current(): SecureContextOptions
+  onChange(listener: () => void): () => void
 }
 
 export interface StreamListener {
@@ -45,6 +50,23 @@ export function guardAccept(server: Server, deps: StreamDeps): void {
   })
 }
 
+/** Follows the TLS handshakes of a server; the returned function ends those that are under way, so that nobody waits. */
+export function trackHandshakes(server: Server): () => void {
+  const underWay = new Map<string, Socket>()
+  const keyOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`
+  server.on('connection', (socket: Socket) => {
+    const key = keyOf(socket)
+    underWay.set(key, socket)
+    socket.once('close', () => {
+      if (underWay.get(key) === socket) underWay.delete(key)
+    })
+  })
+  server.on('secureConnection', (socket: Socket) => underWay.delete(keyOf(socket)))
+  return () => {
+    for (const socket of underWay.values()) socket.destroy()
+  }
+}
+
 export function listenOn(server: Server, address: string, port: number): Promise<Endpoint> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
@@ -66,7 +88,7 @@ export async function openStream(
   context?: SecureContextOptions,
 ): Promise<StreamListener> {
   const accept = (socket: Socket) => {
-    if (!socket.destroyed && socket.remoteAddress) serve(socket, context ? 'tls' : 'tcp', deps)
+    if (!socket.destroyed && socket.remoteAddress) serveStream(socket, context ? 'tls' : 'tcp', deps)
   }
   if (!context) {
     const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs })
@@ -77,12 +99,17 @@ export async function openStream(
   const handshakeTimeout = deps.config.connections.connectSeconds * 1000
   const server = tls.createServer({ ...context, ...tlsRules, handshakeTimeout, noDelay: true })
   guardAccept(server, deps)
+  const endHandshakes = trackHandshakes(server)
   server.on('secureConnection', accept)
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   return {
     local: await listenOn(server, address, port),
     reload: next => server.setSecureContext({ ...next, ...tlsRules }),
-    close: () => closeServer(server),
+    close() {
+      const closed = closeServer(server)
+      endHandshakes()
+      return closed
+    },
   }
 }
 
@@ -90,43 +117,13 @@ export function closeServer(server: Server): Promise<void> {
   return new Promise(resolve => server.close(() => resolve()))
 }
 
-/** Opens a connection to `target`; rejects with the reason when it is refused, too slow, or its certificate is wrong. */
-export function dial(
-  target: Target & { protocol: 'tcp' | 'tls' },
+/** Reads and writes SIP on a connection that stands; `serverName` is what its certificate was verified for. */
+export function serveStream(
+  socket: Socket,
+  protocol: 'tcp' | 'tls',
   deps: StreamDeps,
-  trusted: () => string[],
-): Promise<Connection> {
-  const release = deps.flows.admit(target.address)
-  if (!release) return Promise.reject(new Error(`too many connections to open one to ${target.address}`))
-  return new Promise((resolve, reject) => {
-    const socket = target.protocol === 'tls' ? dialTls(target, trusted()) : tcpConnect(target.port, target.address)
-    const seconds = deps.config.connections.connectSeconds
-    const timer = setTimeout(() => {
-      socket.destroy(new Error(`${target.protocol} ${target.address}:${target.port} did not answer in ${seconds} s`))
-    }, seconds * 1000)
-    socket.once('close', release)
-    socket.once('error', reject)
-    socket.once(target.protocol === 'tls' ? 'secureConnect' : 'connect', () => {
-      clearTimeout(timer)
-      socket.removeListener('error', reject)
-      socket.setKeepAlive(true, keepAliveMs)
-      resolve(serve(socket, target.protocol, deps, target.serverName ?? target.address))
-    })
-    socket.once('close', () => {
-      clearTimeout(timer)
-      reject(new Error(`${target.protocol} ${target.address}:${target.port} closed the connection`))
-    })
-  })
-}
-
-function dialTls(target: Target, ca: string[]): TLSSocket {
-  // A name goes into SNI and is what the certificate must hold; an address can not go there (RFC 6066 section 3).
-  const name = target.serverName !== undefined && isIP(target.serverName) === 0 ? target.serverName : undefined
-  const named = name === undefined ? {} : { servername: name }
-  return tls.connect({ host: target.address, port: target.port, ca, ...named, ...tlsRules })
-}
-
-function serve(socket: Socket, protocol: 'tcp' | 'tls', deps: StreamDeps, serverName?: string): Connection {
+  serverName?: string,
+): Connection {
   socket.setNoDelay(true)
   const local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 }
   const remote = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 }

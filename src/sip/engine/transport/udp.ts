@@ -12,6 +12,7 @@ export interface UdpDeps {
   receiver: Receiver
   allowed(address: string): boolean
   onDropped(address: string): void
+  onError(error: Error, local: Endpoint): void
   advertise(local: Endpoint, remote: string): { host: string; port: number }
 }
 
@@ -116,7 +117,7 @@ function serve(socket: Socket, address: LocalAddress, deps: UdpDeps): UdpListene
   const local = { address: address.address, port: socket.address().port }
   let closed = false
   // An error without a callback concerns one datagram that is lost, which UDP may do at any time.
-  socket.on('error', () => deps.onDropped(local.address))
+  socket.on('error', error => deps.onError(error, local))
   const listener: UdpSender = {
     local,
     get closed() {

@@ -7,7 +7,15 @@ import type { SecureContextOptions } from 'node:tls'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { ParseFailure } from '../message/message.ts'
 import type { Wire } from './flows.ts'
-import { closeServer, guardAccept, listenOn, type StreamDeps, type StreamListener, tlsRules } from './stream.ts'
+import {
+  closeServer,
+  guardAccept,
+  listenOn,
+  type StreamDeps,
+  type StreamListener,
+  tlsRules,
+  trackHandshakes,
+} from './stream.ts'
 
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, secure: boolean) => void
 
@@ -25,7 +33,7 @@ export function createUpgrade(deps: StreamDeps, counted: boolean): { accept: Upg
   return {
     close: () => sockets.close(),
     accept(request, socket, head, secure) {
-      const address = request.socket.remoteAddress ?? ''
+      const address = plain(request.socket.remoteAddress)
       if (!deps.allowed(address)) {
         deps.onDropped(address)
         return refuse(socket, '403 Forbidden')
@@ -65,6 +73,7 @@ export async function openWebSocket(
   const server = secure ?? createServer(timeouts)
   const upgrade = createUpgrade(deps, true)
   guardAccept(server, deps)
+  const endHandshakes = secure && trackHandshakes(secure)
   server.on('upgrade', (request, socket, head) => upgrade.accept(request, socket, head, context !== undefined))
   server.on('request', (_request, response) => response.writeHead(426, { Upgrade: 'websocket' }).end())
   return {
@@ -73,6 +82,7 @@ export async function openWebSocket(
     close() {
       const closed = closeServer(server)
       server.closeAllConnections()
+      endHandshakes?.()
       upgrade.close()
       return closed
     },
@@ -81,8 +91,8 @@ export async function openWebSocket(
 
 function serve(websocket: WebSocket, socket: Socket, secure: boolean, deps: StreamDeps): void {
   const protocol = secure ? 'wss' : 'ws'
-  const local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 }
-  const remote = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 }
+  const local = { address: plain(socket.localAddress), port: socket.localPort ?? 0 }
+  const remote = { address: plain(socket.remoteAddress), port: socket.remotePort ?? 0 }
   const advertised = deps.advertise(protocol, local, remote.address)
   socket.setNoDelay(true)
   const connection = deps.flows.open({ protocol, local, remote, advertised }, wireOf(websocket, socket))
@@ -102,6 +112,11 @@ function serve(websocket: WebSocket, socket: Socket, secure: boolean, deps: Stre
     connection.close()
   })
   websocket.on('close', () => connection.ended())
+}
+
+/** An HTTP server that listens on `::` for both families reports IPv4 peers as mapped addresses (RFC 4291 section 2.5.5.2). */
+function plain(address = ''): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
 }
 
 function isLineEnds(bytes: Buffer): boolean {
