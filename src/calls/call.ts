@@ -2,10 +2,11 @@ import type { CallResult, Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { CallRecord, RecordedLeg } from '../records/records.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
-import { accepting, allow, asserted, bodyOf, fromAnswer, type Party, tagOf } from './headers.ts'
+import { accepting, asserted, bodyOf, fromAnswer, type Party, tagOf } from './headers.ts'
 import { passOn } from './in-dialog.ts'
 import { Leg, type LegOwner } from './leg.ts'
 import { resultOf } from './outcome.ts'
+import { createProgress, type Progress } from './progress.ts'
 import {
   type Ack,
   type Headers,
@@ -84,8 +85,9 @@ export class Call implements LegOwner {
   readonly #started: number
   #answered: number | undefined
   #cancelledByCaller = false
-  #earlyMedia: Branch | undefined
-  #rang = false
+  readonly #progress: Progress
+  /** The ACK that the callee of a late offer still waits for. */
+  #owedAck: Ack | undefined
   #early: Leg | undefined
   /** AORs that joined without being rung by this call. */
   readonly #joined: RecordedLeg[] = []
@@ -103,6 +105,15 @@ export class Call implements LegOwner {
     this.from = this.#aorOf(caller)
     this.to = to
     this.log = context.log.child({ call: id, from: this.from, to })
+    this.#progress = createProgress({
+      srf: context.srf,
+      req,
+      res,
+      ended: () => this.ended,
+      onSent: sent => {
+        if (res.stackDialogId && !this.ended) this.#callerLeg(res.stackDialogId).toTag = tagOf(sent?.get('To'))
+      },
+    })
     req.on('cancel', cancel => this.#onCancel(cancel))
     req.on('update', (update, answer) => this.onRequest(this.#callerLeg(req.stackDialogId ?? ''), update, answer))
     context.events.emit('callStarted', { id, from: this.from, to })
@@ -158,29 +169,18 @@ export class Call implements LegOwner {
       if (req.source === 'network') reply(res, 200)
       return leg.drop()
     }
+    if (req.method === 'PRACK' && leg === this.#early) return this.#progress.prack(req, res)
     passOn(this, leg, req, res)
   }
 
-  /** A provisional response of a branch. The caller has one dialog with us: the first early media is the one it hears. */
   onProgress(branch: Branch, response: Response, ack: Ack): void {
-    if (response.has('RSeq')) ack()
-    if (this.state === 'ended' || response.status === 100 || response.status === 199) return
-    const body = response.body
-    if (body && this.#earlyMedia === undefined) this.#earlyMedia = branch
-    const media = body && this.#earlyMedia === branch ? body : undefined
-    if (!this.#rang) {
-      this.#rang = true
+    if (response.status === 100 || response.status === 199) return response.has('RSeq') ? ack() : undefined
+    if (this.state === 'starting') {
       this.state = 'ringing'
       const ms = this.#context.now() - this.#started
       this.#context.events.emit('callRinging', { id: this.id, to: this.to, ms })
     }
-    const headers: Headers = { Allow: allow, ...(media ? fromAnswer(response) : {}) }
-    // RFC 3262 section 3: a caller that requires it gets every provisional response reliably, over its own leg.
-    if (/(^|,)\s*100rel\s*(,|$)/i.test(this.#req.get('Require') ?? '')) headers['Require'] = '100rel'
-    reply(this.#res, response.status, { reason: response.reason, headers, body: media }, (error, sent) => {
-      if (error || !this.#res.stackDialogId || this.state === 'ended') return
-      this.#callerLeg(this.#res.stackDialogId).toTag = tagOf(sent?.get('To'))
-    })
+    this.#progress.on(branch, response, ack)
   }
 
   onAnswer(branch: Branch, response: Response, ack: Ack, callee: Party): void {
@@ -191,18 +191,27 @@ export class Call implements LegOwner {
 
   /** Gives the caller what `leg` has answered to its INVITE, and so makes the call. */
   connect(leg: Leg, response: Response, ack: Ack): void {
-    const { now, events, config, domain } = this.#context
     // An INVITE without an offer gets it in the 2xx, and the answer comes in the caller's ACK (RFC 3264 section 4).
-    const late = !this.#req.body
-    if (!late) ack()
+    const late = !this.#req.body && !this.#progress.prackSdp
+    if (late) this.#owedAck = ack
+    else ack()
+    this.coming = leg
+    this.#progress.inOrder(() => this.#accept(leg, response, late, ack))
+  }
+
+  #accept(leg: Leg, response: Response, late: boolean, ack: Ack): void {
+    const { now, events, config, domain } = this.#context
+    const { told, prackSdp } = this.#progress
+    leg.remoteSdp ||= told
     const headers: Headers = {
       ...fromAnswer(response),
       ...accepting(this.#req, config),
       ...asserted(leg.party, domain),
     }
     reply(this.#res, 200, { headers, body: response.body }, (error, sent) => {
-      if (error || this.state === 'ended') {
-        if (late) ack()
+      if (error || this.ended) {
+        this.#owedAck?.()
+        this.#owedAck = undefined
         void leg.bye()
         if (!error) void new Leg(this.#context.srf, this, this.#caller, this.#res.stackDialogId ?? '').bye()
         // The caller has cancelled in this very moment; the engine has answered it.
@@ -212,7 +221,10 @@ export class Call implements LegOwner {
       caller.learn(this.#req)
       caller.toTag = tagOf(sent?.get('To'))
       caller.confirmed = true
-      caller.localSdp = response.body ?? ''
+      caller.localSdp = response.body || told
+      caller.remoteSdp = prackSdp || caller.remoteSdp
+      leg.localSdp = prackSdp || leg.localSdp
+      this.#owedAck = undefined
       if (late) {
         caller.onAck = answer => {
           caller.learn(answer)
@@ -279,6 +291,9 @@ export class Call implements LegOwner {
     if (this.state === 'ended') return
     this.state = 'ended'
     const cause = how.cause ?? {}
+    this.#progress.close()
+    this.#owedAck?.()
+    this.#owedAck = undefined
     for (const fork of this.forks) fork.cancel(cause)
     if (!this.answered && !this.#cancelledByCaller) {
       reply(this.#res, how.status, { ...(how.headers ? { headers: how.headers } : {}) })

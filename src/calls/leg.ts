@@ -83,30 +83,14 @@ export class Leg {
   }
 
   /** Sends a request in this dialog; never rejects. `onSent` gets the request, to cancel it. */
-  send(
-    method: string,
-    options: { headers?: Headers; body?: string | undefined; onSent?: (sent: Sent) => void } = {},
-  ): Promise<Answer> {
-    const { headers = {}, body, onSent } = options
-    return new Promise(resolve => {
-      const failed = (status: number, reason: string) => resolve({ status, reason, ack: () => undefined })
-      try {
-        this.#srf.request('sip:placeholder', { method, stackDialogId: this.id, headers, body }, (error, sent) => {
-          if (sent === undefined) {
-            const gone = (error as { code?: string } | null)?.code === 'ENODIALOG'
-            return gone ? failed(481, 'Call/Transaction Does Not Exist') : failed(503, 'Service Unavailable')
-          }
-          // srf gives an UPDATE that arrives meanwhile to whatever request of the same Call-ID is pending.
-          sent.on('update', (req, res) => this.handle(req, res))
-          sent.on('response', (response, ack) => {
-            if (response.status >= 200) resolve({ status: response.status, reason: response.reason, response, ack })
-          })
-          onSent?.(sent)
-        })
-      } catch {
-        // srf throws when it has no connection to its engine; for the call that is an answer like any other.
-        failed(503, 'Service Unavailable')
-      }
+  send(method: string, options: SendOptions = {}): Promise<Answer> {
+    return sendIn(this.#srf, this.id, method, {
+      ...options,
+      onSent: sent => {
+        // srf gives an UPDATE that arrives meanwhile to whatever request of the same Call-ID is pending.
+        sent.on('update', (req, res) => this.handle(req, res))
+        options.onSent?.(sent)
+      },
     })
   }
 
@@ -151,6 +135,35 @@ export class Leg {
     this.onAck = undefined
     this.#srf.removeDialog(this)
   }
+}
+
+export interface SendOptions {
+  headers?: Headers
+  body?: string | undefined
+  onSent?: (sent: Sent) => void
+}
+
+/** Sends a request in the dialog of that id; never rejects. */
+export function sendIn(srf: SrfPort, id: string, method: string, options: SendOptions): Promise<Answer> {
+  const { headers = {}, body, onSent } = options
+  return new Promise(resolve => {
+    const failed = (status: number, reason: string) => resolve({ status, reason, ack: () => undefined })
+    try {
+      srf.request('sip:placeholder', { method, stackDialogId: id, headers, body }, (error, sent) => {
+        if (sent === undefined) {
+          const lost = (error as { code?: string } | null)?.code === 'ENODIALOG'
+          return lost ? failed(481, 'Call/Transaction Does Not Exist') : failed(503, 'Service Unavailable')
+        }
+        sent.on('response', (response, ack) => {
+          if (response.status >= 200) resolve({ status: response.status, reason: response.reason, response, ack })
+        })
+        onSent?.(sent)
+      })
+    } catch {
+      // srf throws when it has no connection to its engine; for the call that is an answer like any other.
+      failed(503, 'Service Unavailable')
+    }
+  })
 }
 
 const gone: Answer = { status: 481, reason: 'Call/Transaction Does Not Exist', ack: () => undefined }

@@ -6,7 +6,7 @@ import type { Binding } from '../../src/location/store.ts'
 import { createSilentLog } from '../../src/log.ts'
 import type { CallRecord } from '../../src/records/records.ts'
 import { type EngineUnderTest, startEngineUnderTest } from './engine.ts'
-import { createUdpPeer, type Peer, type Received, sipResponse, tagIn, unique } from './sip-peer.ts'
+import { createTcpPeer, createUdpPeer, type Peer, type Received, sipResponse, tagIn, unique } from './sip-peer.ts'
 
 export const domain = 'example.org'
 
@@ -53,17 +53,19 @@ export async function startCalls(
       return displayName === undefined ? undefined : { user, displayName, enabled: true }
     },
     bindings: aor => bindings.filter(binding => binding.aor === aor),
+    // Here the GRUU of a device names its port.
+    bindingsOfGruu: async uri => bindings.filter(binding => uri.endsWith(`;gr=${binding.source.port}`)),
     records: { add: record => records.push(record) },
     events,
     log: createSilentLog(),
   })
-  route(engine.srf, calls)
+  route(engine.srf, calls, binding => bindings.push(binding))
   return {
     engine,
     calls,
     records,
     facts,
-    bind: (user, peer) => bindings.push(bindingOf(user, peer)),
+    bind: (user, peer) => bindings.push(bindingOf(user, peer.port)),
     unbindAll: () => bindings.splice(0),
     async close() {
       await calls.close()
@@ -73,8 +75,21 @@ export async function startCalls(
 }
 
 type Request = Srf.SrfRequest
-function route(srf: Srf, calls: Calls): void {
-  srf.use((request: Request, res) => {
+function route(srf: Srf, calls: Calls, bind: (binding: Binding) => void): void {
+  srf.use((request: Request & { sessionToken?: string }, res) => {
+    if (request.method === 'REGISTER') {
+      const { sessionToken: flow = '', source_address: address } = request
+      const [user, contact] = [/sip:([^@]*)@/.exec(request.get('To'))?.[1] ?? '', request.get('Contact')]
+      const port = Number(request.source_port)
+      bind({
+        ...bindingOf(user, port),
+        contact: contact.slice(1, -1),
+        flow,
+        protocol: 'tcp',
+        source: { address, port },
+      })
+      return void res.send(200)
+    }
     if (/;tag=/.test(request.get('To'))) return void calls.outOfDialog(request, res)
     const user = request.get('X-Proven') || (/sip:([^@]*)@/.exec(request.get('From'))?.[1] ?? '')
     calls.invite(request, res, { user, displayName: `${user} Ö` }).catch((error: unknown) => {
@@ -82,13 +97,15 @@ function route(srf: Srf, calls: Calls): void {
       res.send(error.sipStatus, { headers: error.headers })
     })
   })
-  srf.invite(() => undefined)
+  // srf asks its engine for a method when it gets a handler for it; what comes has been answered above.
+  const handlers = srf as unknown as Record<string, (handler: () => void) => void>
+  for (const method of ['invite', 'register', 'bye', 'refer']) handlers[method]!(() => undefined)
 }
 
-function bindingOf(user: string, peer: Peer): Binding {
+function bindingOf(user: string, port: number): Binding {
   return {
     aor: `sip:${user}@${domain}`,
-    contact: `sip:${user}@127.0.0.1:${peer.port}`,
+    contact: `sip:${user}@127.0.0.1:${port}`,
     callId: unique(),
     cseq: 1,
     q: 1,
@@ -96,7 +113,7 @@ function bindingOf(user: string, peer: Peer): Binding {
     path: [],
     flow: '',
     protocol: 'udp',
-    source: { address: '127.0.0.1', port: peer.port },
+    source: { address: '127.0.0.1', port },
     userAgent: 'peer',
     registeredAt: 0,
     updatedAt: 0,
@@ -104,7 +121,7 @@ function bindingOf(user: string, peer: Peer): Binding {
   }
 }
 
-/** One side of a dialog that a test plays by hand over UDP. */
+/** One side of a dialog that a test plays by hand. */
 export class Side {
   readonly peer: Peer
   callId = unique()
@@ -117,8 +134,11 @@ export class Side {
   sequence = 0
   invite: Received | undefined
 
-  constructor(peer: Peer, user: string) {
+  readonly transport: 'UDP' | 'TCP'
+
+  constructor(peer: Peer, user: string, transport: 'UDP' | 'TCP' = 'UDP') {
     this.peer = peer
+    this.transport = transport
     this.user = user
     this.from = `"Claimed" <sip:${user}@${domain}>`
   }
@@ -130,13 +150,13 @@ export class Side {
     this.peer.send(
       [
         `${method} ${this.target} SIP/2.0`,
-        `Via: SIP/2.0/UDP 127.0.0.1:${this.peer.port};branch=z9hG4bK${branch};rport`,
+        `Via: SIP/2.0/${this.transport} 127.0.0.1:${this.peer.port};branch=z9hG4bK${branch};rport`,
         'Max-Forwards: 70',
         `From: ${this.from};tag=${this.ours}`,
         `To: ${this.to}${this.theirs === '' ? '' : `;tag=${this.theirs}`}`,
         `Call-ID: ${this.callId}`,
         `CSeq: ${sequence} ${method}`,
-        `Contact: <sip:${this.user}@127.0.0.1:${this.peer.port}>`,
+        `Contact: <sip:${this.user}@127.0.0.1:${this.peer.port}${this.transport === 'TCP' ? ';transport=tcp' : ''}>`,
         ...headers,
         ...(body === '' || headers.some(h => h.startsWith('Content-Type')) ? [] : ['Content-Type: application/sdp']),
         `Content-Length: ${Buffer.byteLength(body)}`,
@@ -174,6 +194,15 @@ export class Side {
 
 export async function createSide(port: number, user: string): Promise<Side> {
   return new Side(await createUdpPeer(port), user)
+}
+
+/** A phone behind TCP that has registered. */
+export async function createTcpSide(port: number, user: string): Promise<Side> {
+  const side = new Side(await createTcpPeer(port), user, 'TCP')
+  side.to = `<sip:${user}@${domain}>`
+  side.say('REGISTER')
+  await side.peer.status(200)
+  return side
 }
 
 /** An SDP that is told from others by its port, with a line that must come through byte for byte. */

@@ -241,8 +241,9 @@ export function createUas(ground: Ground, keeper: Keeper): Uas {
       else ground.cdr('stop', ['application', 'call-rejected'], response)
     }
     if (!dialog) return
+    // A PRACK that crosses our 2xx is still answered (RFC 3262 section 3).
     dialog.reliable?.stop()
-    dialog.reliable = undefined
+    if (status >= 300) dialog.reliable = undefined
     if (method === 'BYE' && status !== 401 && status !== 407) {
       ground.cdr('stop', ['network', 'normal-release'], transaction.request)
       dialogs.end(dialog)
