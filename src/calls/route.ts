@@ -67,7 +67,8 @@ export function targetOf(binding: Binding): Target {
   const { contact, aor, userAgent, path, source, protocol, flow } = binding
   const common = { uri: contact, aor, userAgent }
   const hop = path[0]
-  if (hop !== undefined) return { ...common, proxy: /<([^>]*)>/.exec(hop)?.[1] ?? hop }
+  // A Path is the network's word: it may not choose a flow of ours.
+  if (hop !== undefined) return { ...common, proxy: (/<([^>]*)>/.exec(hop)?.[1] ?? hop).replace(/;fl=[^;?]*/gi, '') }
   const direct = protocol === 'udp' ? parseUri(contact)?.host === source.address : flow === ''
   if (direct) return common
   const pinned = flow === '' ? '' : `;fl=${flow}`

@@ -50,7 +50,7 @@ test('a request-URI names a user of this server or is refused', () => {
 test('contacts are rung over their flow or Path, the calling device is left out', () => {
   const bindings = [
     binding(1, { flow: 'f1', protocol: 'tcp' }),
-    binding(2, { path: ['<sip:edge.example;lr>', '<sip:far.example;lr>'] }),
+    binding(2, { path: ['<sip:edge.example;fl=stolen;lr>', '<sip:far.example;lr>'] }),
     binding(3),
   ]
   const origin = { flow: '', address: '192.168.1.9', port: 3, contact: '' }
