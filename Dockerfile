@@ -7,6 +7,15 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -rf node_modules/node node_modules/.bin/node
 
+FROM node:24-bookworm-slim AS sources
+WORKDIR /app
+COPY package.json LICENSE ./
+COPY config config
+COPY docker docker
+COPY src src
+# A clone made under a strict umask has to be readable for the user `node` as well.
+RUN chmod -R a+rX .
+
 FROM node:24-bookworm-slim
 LABEL org.opencontainers.image.title="Vaartha" \
   org.opencontainers.image.description="Self-hosted voice, meeting and message server" \
@@ -18,13 +27,10 @@ ENV NODE_ENV=production \
 WORKDIR /app
 # /data belongs to the user `node` (1000) before the volume is declared, and a new named volume inherits that.
 RUN install -d -o node -g node -m 0700 /data \
-  && install -d -o node -g node /var/cache/vaartha
+  && install -d -o node -g node /var/cache/vaartha \
+  && ln -s /app/docker/vaartha /usr/local/bin/vaartha
 COPY --from=packages /app/node_modules node_modules
-COPY package.json LICENSE ./
-COPY docker/vaartha /usr/local/bin/vaartha
-COPY docker/healthcheck.mjs docker/
-COPY config config
-COPY src src
+COPY --from=sources /app ./
 USER node
 # Compiles every source once, so that the first start is as quick as the second.
 RUN node src/main.ts --help >/dev/null
