@@ -1,4 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -136,16 +138,32 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
   }
 }
 
-/** Ports that are free now, for TCP and very likely for UDP as well. */
+const handedOut = new Set<number>()
+
+/**
+ * Ports that are free for TCP and UDP on loopback. They lie below those that the system gives to outgoing connections,
+ * so that nobody gets one by chance before it is used.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map(server => (server.address() as { port: number }).port)
-  await Promise.all(servers.map(server => new Promise(done => server.close(done))))
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = randomInt(10_000, 20_000)
+    if (handedOut.has(port) || !(await isFree(port))) continue
+    handedOut.add(port)
+    ports.push(port)
+  }
   return ports
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1')
+  const socket = createSocket('udp4').bind(port, '127.0.0.1')
+  try {
+    await Promise.all([once(server, 'listening'), once(socket, 'listening')])
+    return true
+  } catch {
+    return false
+  } finally {
+    await Promise.all([new Promise(done => server.close(done)), new Promise<void>(done => socket.close(done))])
+  }
 }
