@@ -24,8 +24,9 @@ export interface CallsUnderTest {
 /** The B2BUA on a real engine over loopback. Whoever a From names counts as authenticated; `mallory` proves to be Mallory. */
 export async function startCalls(
   change: Partial<Parameters<typeof createCalls>[0]['config']> = {},
+  options: { t1?: number } = {},
 ): Promise<CallsUnderTest> {
-  const engine = await startEngineUnderTest()
+  const engine = await startEngineUnderTest(options)
   const bindings: Binding[] = []
   const records: CallRecord[] = []
   const facts: CallsUnderTest['facts'] = []
