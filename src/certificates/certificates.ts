@@ -44,7 +44,8 @@ export interface CertificateOptions {
   everyMs?: number
 }
 
-const renewBeforeMs = 30 * 86_400_000
+const day = 86_400_000
+const renewBeforeMs = 30 * day
 
 /** Opens the operator's certificate, or makes a local authority and a certificate for every name (owner-only files). */
 export async function openCertificates(options: CertificateOptions): Promise<Certificates> {
@@ -86,36 +87,66 @@ export async function openCertificates(options: CertificateOptions): Promise<Cer
 
 interface Source {
   current(): Material
-  caPem: string | undefined
+  readonly caPem: string | undefined
   /** Looks whether another certificate is due. Rejects when it cannot be had; the present one stays. */
   look(): Promise<void>
 }
 
+// A Raspberry Pi without a network starts in 1970; what it signs then would long have ended when the clock is right.
+const earliest = Date.UTC(2026, 0, 1)
+
 async function openAuthority(options: CertificateOptions): Promise<Source> {
-  const { directory, now = Date.now } = options
+  const { directory, log } = options
+  const now = () => Math.max(earliest, (options.now ?? Date.now)())
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await chmod(directory, 0o700)
   const file = (name: string) => join(directory, name)
-  const authority =
-    (await readPair(file('ca.crt'), file('ca.key'))) ??
-    (await keepPair(
-      file('ca.crt'),
-      file('ca.key'),
-      await (await import('./authority.ts')).makeAuthority(randomBytes(2).toString('hex'), now()),
-    ))
-  const kept = await readPair(file('server.crt'), file('server.key'))
-  let material = kept === undefined ? undefined : describe(kept, true)
+  let authority: { cert: string; key: string } | undefined
+  let material: Material | undefined
 
-  const issue = async () => {
+  /** The kept pair, when it is whole and has `restMs` to go. A torn or lost file is no reason not to start. */
+  const kept = async (name: string, restMs: number) => {
+    const pair = await readPair(file(`${name}.crt`), file(`${name}.key`))
+    if (pair === undefined) return undefined
+    try {
+      const described = describe(pair, true)
+      return Date.parse(described.notAfter) - now() > restMs ? described : undefined
+    } catch (error) {
+      log.warn({ err: error, file: file(name) }, 'damaged certificate is made anew')
+      return undefined
+    }
+  }
+
+  const look = async () => {
+    // It must outlive what it signs.
+    const found = await kept('ca', 400 * day)
+    if (found === undefined) {
+      const { makeAuthority } = await import('./authority.ts')
+      authority = await keepPair(
+        file('ca.crt'),
+        file('ca.key'),
+        await makeAuthority(randomBytes(2).toString('hex'), now()),
+      )
+      log.warn('a new local authority was made: devices that trusted another one must trust this one')
+    } else authority = found
     const wanted = [...new Set(options.names().map(plainName).filter(isNameable))]
-    const inTime = material !== undefined && Date.parse(material.notAfter) - now() > renewBeforeMs
-    if (inTime && signedBy(material!, authority.cert) && wanted.every(name => material!.names.includes(name))) return
+    const present = await kept('server', renewBeforeMs)
+    if (present && isSignedBy(present, authority) && wanted.every(name => present.names.includes(name))) {
+      if (present.cert !== material?.cert) material = present
+      return
+    }
     const { issueServer } = await import('./authority.ts')
     const pair = await issueServer(authority, wanted, now())
     material = describe(await keepPair(file('server.crt'), file('server.key'), pair), true)
   }
-  await issue()
-  return { current: () => material!, caPem: authority.cert, look: issue }
+  await look()
+  return {
+    current: () => material!,
+    get caPem() {
+      return authority!.cert
+    },
+    look,
+  }
 }
 
 async function openFiles(options: CertificateOptions): Promise<Source> {
@@ -182,9 +213,10 @@ function describe(pair: { cert: string; key: string }, ownAuthority: boolean): M
   return { key: pair.key, cert: pair.cert, notAfter: new Date(certificate.validTo).toISOString(), names, ownAuthority }
 }
 
-function signedBy(material: Material, authority: string): boolean {
-  const issuer = new X509Certificate(authority)
-  return new X509Certificate(material.cert).checkIssued(issuer)
+function isSignedBy(material: Material, authority: { cert: string }): boolean {
+  const certificate = new X509Certificate(material.cert)
+  const issuer = new X509Certificate(authority.cert)
+  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
 }
 
 // What a host name may hold (RFC 1123 section 2.1), and `_`, which some machines have in theirs.

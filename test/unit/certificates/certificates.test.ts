@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -139,14 +139,31 @@ test('files that make no sense are refused with a reason', async () => {
   two.close()
 })
 
-test('a lost key directory entry is made anew, not half read', async () => {
+test('a lost or torn file is made anew, and the server starts', async () => {
   const same = options()
   const first = await openCertificates(same)
   first.close()
-  chmodSync(same.directory, 0o700)
-  rmSync(join(same.directory, 'server.key'))
-  const second = await openCertificates(same)
-  assert.notEqual(second.current().cert, first.current().cert)
-  assert.equal(readFileSync(join(same.directory, 'server.key'), 'utf8'), second.current().key)
-  second.close()
+  for (const damage of [
+    () => rmSync(join(same.directory, 'server.key')),
+    () => writeFileSync(join(same.directory, 'server.crt'), '-----BEGIN'),
+  ]) {
+    const before = readFileSync(join(same.directory, 'server.crt'), 'utf8')
+    damage()
+    const next = await openCertificates(same)
+    assert.notEqual(next.current().cert, before)
+    assert.equal(next.caPem(), first.caPem())
+    assert.equal(readFileSync(join(same.directory, 'server.key'), 'utf8'), next.current().key)
+    next.close()
+  }
+  rmSync(join(same.directory, 'ca.key'))
+  const anew = await openCertificates(same)
+  assert.notEqual(anew.caPem(), first.caPem())
+  assert.equal(await checkedBy(anew.current(), anew.caPem()!, 'vaartha.local'), undefined)
+  anew.close()
+})
+
+test('a clock in the past does not make certificates that have ended when it is right', async () => {
+  const certificates = await openCertificates(options({ now: () => 0 }))
+  assert.ok(Date.parse(certificates.current().notAfter) > Date.UTC(2027, 0, 1))
+  certificates.close()
 })
