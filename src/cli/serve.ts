@@ -60,6 +60,9 @@ function guardProcess(log: Logger): void {
   })
 }
 
+// How this program's commands are typed: through npm in a clone, by its name in a container.
+const command = process.env['npm_execpath'] === undefined ? 'vaartha' : 'npm run vaartha --'
+
 async function welcome(server: Server): Promise<void> {
   const info = await server.info()
   const hosts = [...new Set(info.points.map(point => point.split(' ')[1]!.replace(/:\d+$/, '')))]
@@ -72,7 +75,10 @@ async function welcome(server: Server): Promise<void> {
   say(
     table(
       ['address', 'over'],
-      [[info.name, 'mDNS, on every interface below'], ...hosts.map(h => [h, protocols(h).join(', ')])],
+      [
+        ...(info.parts['mDNS']?.on ? [[info.name, 'mDNS, on every real interface']] : []),
+        ...hosts.map(host => [host, protocols(host).join(', ')]),
+      ],
       '',
     ),
   )
@@ -90,10 +96,10 @@ async function welcome(server: Server): Promise<void> {
       ? 'Nobody has an account yet. Add a person:'
       : `${info.accounts} people have an account. Add one more:`,
   )
-  say('  npm run vaartha -- user add mum')
+  say(`  ${command} user add mum`)
   const link = server.oneTimeLink()
   if (link === undefined) return
   say()
-  say(`Administrator, one-time link (a fresh one: npm run vaartha -- admin link):\n  ${link}`)
+  say(`Administrator, one-time link (a fresh one: ${command} admin link):\n  ${link}`)
   if (process.stdout.isTTY || info.accounts === 0) remark(qrCode(link))
 }
