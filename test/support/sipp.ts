@@ -10,6 +10,8 @@ export interface SippResult {
   code: number | null
   successful: number
   failed: number
+  /** Requests and responses that it had to send again. */
+  retransmissions: number
   /** Its error log and last screen, for a failure message. */
   text: string
 }
@@ -82,9 +84,13 @@ export async function runSipp(options: SippOptions): Promise<SippResult> {
   return (await startSipp(options)).done
 }
 
-function readCounts(file: string): { successful: number; failed: number } {
+function readCounts(file: string): Pick<SippResult, 'successful' | 'failed' | 'retransmissions'> {
   const lines = readFileSync(file, 'utf8').trim().split('\n')
   const [head, last] = [lines[0]!.split(';'), lines.at(-1)!.split(';')]
   const value = (name: string) => Number(last[head.indexOf(name)] ?? 0)
-  return { successful: value('SuccessfulCall(C)'), failed: value('FailedCall(C)') }
+  return {
+    successful: value('SuccessfulCall(C)'),
+    failed: value('FailedCall(C)'),
+    retransmissions: value('Retransmissions(C)'),
+  }
 }
