@@ -19,6 +19,7 @@ const refusals = {
   'no-such-call': [481, 404, 'Call/Transaction Does Not Exist'],
   'too-many-hops': [483, 400, 'Too Many Hops'],
   'busy-here': [486, 409, 'Busy Here'],
+  'too-many-requests': [503, 429, 'Service Unavailable'],
   'request-terminated': [487, 409, 'Request Terminated'],
   'not-acceptable-here': [488, 400, 'Not Acceptable Here'],
   'bad-event': [489, 400, 'Bad Event'],

@@ -12,7 +12,8 @@ interface Status {
   uptime: number
   ready: boolean
   reasons: string[]
-  registrations: number
+  /** Null while the store does not answer. */
+  registrations: number | null
   calls: number
   points: string[]
   parts: Record<string, { on: boolean; why: string }>
@@ -31,7 +32,7 @@ export function addStatus(program: Command, load: Load): void {
         `${status.name}, version ${status.version}, up ${duration(status.uptime)}: ${status.ready ? 'ready' : 'NOT READY'}`,
       )
       for (const reason of status.reasons) say(`  ${reason}`)
-      say(`${status.registrations} registrations, ${status.calls} calls`)
+      say(`${status.registrations ?? 'unknown'} registrations, ${status.calls} calls`)
       say(
         table(
           ['part', '', 'why'],

@@ -8,6 +8,7 @@ import {
   type FastifyReply,
   type FastifyRequest,
   fastify,
+  LogController,
 } from 'fastify'
 import { Type } from 'typebox'
 import { projectVersion } from '../config/load.ts'
@@ -26,8 +27,8 @@ export interface AppParts {
   guard: Guard
   live: Live
   metrics: Metrics
-  /** A fresh one-time link. */
-  link(): string
+  /** A fresh one-time link; undefined while HTTP listens nowhere. */
+  link(): string | undefined
 }
 
 const bodyBytes = 64 * 1024
@@ -43,7 +44,7 @@ const docsCsp = csp.replace("style-src 'self'", "style-src 'self' 'unsafe-inline
 export async function createApp(deps: HttpDeps, parts: AppParts): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytes,
     routerOptions: { maxParamLength: 512 },
     // A key that nobody knows is an error of the caller, not something to drop in silence.
@@ -103,7 +104,11 @@ function addAdmin(app: FastifyInstance, { guard, link }: AppParts): void {
   app.post(
     '/api/admin/link',
     { schema: { summary: 'A fresh one-time link', tags, response: { 200: Type.Object({ link: Type.String() }) } } },
-    async () => ({ link: link() }),
+    async () => {
+      const fresh = link()
+      if (fresh === undefined) throw new Refusal('not-found', 'HTTP listens on no address, so no link leads here')
+      return { link: fresh }
+    },
   )
   app.delete(
     '/api/admin/session',

@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
+import type { FastifyInstance } from 'fastify'
 import { projectVersion } from '../config/load.ts'
 import { createApp } from './app.ts'
 import type { HttpDeps } from './deps.ts'
@@ -19,8 +20,8 @@ export interface Point {
 
 export interface Http {
   points(): Point[]
-  /** A fresh URL that signs one browser in as administrator, once, within 24 hours. */
-  oneTimeLink(): string
+  /** A fresh URL that signs one browser in as administrator, once, within 24 hours; undefined while nothing listens. */
+  oneTimeLink(): string | undefined
   /** Ends listeners, connections and live views; idempotent. */
   close(): Promise<void>
 }
@@ -41,23 +42,16 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     calls: () => deps.calls.list().length,
     engineStats: () => deps.engineStats(),
   })
-  const open: { plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}
+  const open: { app?: FastifyInstance; plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}
   const points = (): Point[] => [
     ...(open.plain?.points() ?? []).map(p => ({ ...p, secure: false })),
     ...(open.secure?.points() ?? []).map(p => ({ ...p, secure: true })),
   ]
-  const link = () =>
-    `${base(
-      points(),
-      addresses
-        .current()
-        .filter(a => a.internal)
-        .map(a => a.address),
-      certificates.caPem() === undefined,
-    )}/setup/${sessions.newCode()}`
-  const app = await createApp(deps, { guard: createGuard(deps.adminToken, sessions), live, metrics, link })
-
-  const handler: RequestListener = (request, response) => app.routing(request, response)
+  const link = () => {
+    const internal = addresses.current().flatMap(a => (a.internal ? [a.address] : []))
+    const host = base(points(), internal, certificates.caPem() === undefined)
+    return host === undefined ? undefined : `${host}/setup/${sessions.newCode()}`
+  }
   const reload = certificates.onChange(() => {
     for (const server of open.secure?.servers() ?? []) server.setSecureContext(certificates.current())
   })
@@ -67,7 +61,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     metrics.close()
     live.close()
     await Promise.all([open.plain?.close(), open.secure?.close()])
-    await app.close()
+    await open.app?.close()
   }
   const close = () => {
     closing ??= closeAll()
@@ -75,6 +69,10 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
   }
 
   try {
+    const guard = createGuard({ adminToken: deps.adminToken, sessions, events: deps.events })
+    const app = await createApp(deps, { guard, live, metrics, link })
+    open.app = app
+    const handler: RequestListener = (request, response) => app.routing(request, response)
     if (config.port !== 0) {
       const ports = config.port === -1 ? [80, 8080] : [config.port]
       const create = () => prepare(createServer(limits, handler), deps, false)
@@ -112,14 +110,15 @@ function prepare<S extends Server>(server: S, deps: HttpDeps, secure: boolean): 
 }
 
 /**
- * Where a browser of the house reaches this server. A certificate of the local authority makes every browser warn, so
- * HTTPS comes first only with the operator's own.
+ * Where a browser of the house reaches this server; undefined when it listens nowhere. HTTPS comes first only with the
+ * operator's own certificate: one of the local authority makes every browser warn, and a person who learns to click
+ * such a warning away is worse off than with plain HTTP inside the house.
  */
-function base(points: Point[], internal: string[], trusted: boolean): string {
+function base(points: Point[], internal: string[], trusted: boolean): string | undefined {
   const order = (p: Point) =>
     (p.secure === trusted ? 0 : 4) + (internal.includes(p.address) ? 2 : 0) + (p.address.includes(':') ? 1 : 0)
   const [best] = points.toSorted((a, b) => order(a) - order(b))
-  if (best === undefined) return ''
+  if (best === undefined) return undefined
   const host = best.address.includes(':') ? `[${best.address}]` : best.address
   const usual = best.port === (best.secure ? 443 : 80)
   return `${best.secure ? 'https' : 'http'}://${host}${usual ? '' : `:${best.port}`}`

@@ -28,20 +28,7 @@ export function addPage(app: FastifyInstance, deps: HttpDeps, guard: Guard): voi
     const body = guard.isAdmin(request) ? await adminBody(deps, info) : guestBody(deps, info)
     return reply.type('text/html; charset=utf-8').send(document(info.name, body))
   })
-  app.get<{ Params: { code: string } }>(
-    '/setup/:code',
-    {
-      schema,
-      // Something that only looks whether a link is alive must not use it up.
-      exposeHeadRoute: false,
-      config: { rateLimit: { max: mostSignIns, timeWindow: 60_000 } },
-    },
-    (request, reply) => {
-      if (guard.signIn(request.params.code, reply)) return reply.redirect('/', 303)
-      const text = 'This link is used up, too old or wrong. Get a fresh one on the server with: vaartha admin link'
-      return reply.code(403).type('text/html; charset=utf-8').send(messagePage(text))
-    },
-  )
+  addSetup(app, guard)
   app.get('/ca.pem', { schema }, (_request, reply) => {
     const pem = deps.certificates.caPem()
     if (pem === undefined) return reply.callNotFound()
@@ -49,6 +36,37 @@ export function addPage(app: FastifyInstance, deps: HttpDeps, guard: Guard): voi
       .type('application/x-x509-ca-cert')
       .header('content-disposition', 'attachment; filename="ca.pem"')
       .send(pem)
+  })
+}
+
+/**
+ * The one-time link. Messengers and mail programs fetch a link to preview it, so that opening it uses nothing up: its
+ * page has one button, and only what that sends is an attempt. The code itself is what another site cannot know, so
+ * the Origin needs no check; the page's own would be `null`, because the referrer policy hides the code.
+ */
+function addSetup(app: FastifyInstance, guard: Guard): void {
+  const schema = { hide: true }
+  const limit = { rateLimit: { max: mostSignIns, timeWindow: 60_000 } }
+  app.get('/setup/:code', { schema }, (_request, reply) =>
+    reply.type('text/html; charset=utf-8').send(
+      document(
+        'Vaartha',
+        html`<section>
+<h2>Sign in as administrator</h2>
+<p>This link signs in one browser, once. The browser stays signed in for 30 days.</p>
+<form method="post"><button type="submit" class="first">Sign this browser in</button></form>
+</section>`,
+      ),
+    ),
+  )
+  app.register(async form => {
+    // The button sends an empty form.
+    form.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, async () => undefined)
+    form.post<{ Params: { code: string } }>('/setup/:code', { schema, config: limit }, (request, reply) => {
+      if (guard.signIn(request.params.code, reply)) return reply.redirect('/', 303)
+      const text = 'This link is used up, too old or wrong. Get a fresh one on the server with: vaartha admin link'
+      return reply.code(403).type('text/html; charset=utf-8').send(messagePage(text))
+    })
   })
 }
 

@@ -75,14 +75,19 @@ describe('http', () => {
   it('signs a browser in once with a link, and refuses other sites', async () => {
     const { link } = (await (await t.ask('POST', '/api/admin/link')).json()) as { link: string }
     const path = new URL(link).pathname
-    assert.equal((await fetch(link, { method: 'HEAD' })).status, 404)
-    const first = await t.get(path)
+    const post = (to: string) => fetch(t.base + to, { method: 'POST', body: new URLSearchParams(), redirect: 'manual' })
+    // Previews of the link use nothing up, and its page does not tell a good code from a wrong one.
+    assert.equal((await fetch(link, { method: 'HEAD' })).status, 200)
+    const shown = await (await t.get(path)).text()
+    assert.match(shown, /<form method="post">/)
+    assert.equal(shown, await (await t.get('/setup/wrong')).text())
+    const first = await post(path)
     assert.equal(first.status, 303)
     const cookie = first.headers.get('set-cookie') ?? ''
     assert.match(cookie, /HttpOnly; SameSite=Strict$/)
-    const again = await t.get(path)
+    const again = await post(path)
     assert.equal(again.status, 403)
-    assert.equal(await again.text(), await (await t.get('/setup/wrong')).text())
+    assert.equal(await again.text(), await (await post('/setup/wrong')).text())
     const session = { cookie: cookie.split(';')[0]! }
     assert.equal((await t.get('/api/status', session)).status, 200)
     assert.match(await (await t.get('/', session)).text(), /a &#60;reason&#62;/)
@@ -145,6 +150,32 @@ describe('http', () => {
     assert.match(String((await once(wrong, 'data'))[0]), /404/)
     assert.deepEqual(upgrades, ['/sip false', '/sip true'])
   })
+})
+
+it('makes an address that tries wrong tokens wait, and leaves its signed-in browsers alone', async () => {
+  const t = await startTestHttp()
+  const wrong = { authorization: `Bearer ${token}x` }
+  for (let n = 0; n < 20; n++) assert.equal((await t.get('/api/status', wrong)).status, 401)
+  assert.equal((await t.get('/api/status', wrong)).status, 429)
+  assert.equal((await t.ask('GET', '/api/status')).status, 429)
+  assert.equal((await t.get('/')).status, 200)
+  await t.close()
+})
+
+it('has no one-time link while it listens nowhere', async () => {
+  const t = await startTestHttp({ addresses: { current: () => [], onChange: () => () => {}, close() {} } })
+  assert.equal(t.http.oneTimeLink(), undefined)
+  await t.close()
+})
+
+it('prints no warning at its start', async () => {
+  const warnings: Error[] = []
+  const listener = (warning: Error) => warnings.push(warning)
+  process.on('warning', listener)
+  await (await startTestHttp()).close()
+  await new Promise(setImmediate)
+  process.off('warning', listener)
+  assert.deepEqual(warnings, [])
 })
 
 it('takes metrics from nobody when they are off, and drops strangers', async () => {
