@@ -89,10 +89,26 @@ export function decide(request: RegisterRequest, present: readonly Binding[], ru
   // RFC 5626 section 4.2.1: one flow, one contact.
   if (regIds.length > 1) throw new Refusal('bad-request', 'More than one Contact with reg-id')
   for (const contact of request.contacts) apply(contact, request, decision, rules)
-  if (bindings.length > rules.config.mostContacts && decision.touched.some(({ renewed }) => !renewed)) {
-    throw new Refusal('forbidden', 'Too many contacts')
-  }
+  makeRoom(decision, rules.config.mostContacts)
   return decision
+}
+
+/**
+ * Phones that die without taking their registration back leave it behind, and come again with another contact: what
+ * was renewed longest ago gives way. A request that by itself brings too many is refused.
+ */
+function makeRoom(decision: Decision, most: number): void {
+  const { bindings, touched } = decision
+  const surplus = bindings.length - most
+  if (surplus <= 0 || touched.every(({ renewed }) => renewed)) return
+  const kept = new Set(touched.map(({ binding }) => binding))
+  const candidates = bindings
+    .filter(binding => !kept.has(binding))
+    .sort((a, b) => a.updatedAt - b.updatedAt || (a.contact < b.contact ? -1 : 1))
+  if (candidates.length < surplus) throw new Refusal('forbidden', 'Too many contacts')
+  const leaving = new Set(candidates.slice(0, surplus))
+  decision.bindings = bindings.filter(binding => !leaving.has(binding))
+  for (const { contact } of leaving) decision.ended.push({ contact, why: 'replaced' })
 }
 
 function removeAll(request: RegisterRequest, present: readonly Binding[]): Decision {

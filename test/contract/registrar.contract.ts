@@ -212,6 +212,17 @@ const table: [rule: string, steps: Step[], expected: Expected][] = [
     [register([plain('sip:ann@192.0.2.1')]), register([plain('sip:ann@192.0.2.2', 'urn:uuid:b')], { callId: 'b' })],
     [withLife(plain('sip:ann@192.0.2.1')), withLife(plain('sip:ann@192.0.2.2', 'urn:uuid:b'))],
   ],
+  [
+    'the contact renewed longest ago gives way to one too many',
+    [
+      ...[1, 2, 3, 4, 5].flatMap(n => [register([`<sip:ann@192.0.2.${n}>`], { callId: `c${n}` }), { wait: 1 }]),
+      register(['<sip:ann@192.0.2.1>'], { callId: 'c1', cseq: 2 }),
+      { wait: 1 },
+      register(['<sip:ann@192.0.2.6>'], { callId: 'c6' }),
+      register([], { callId: 'q' }),
+    ],
+    [6, 1, 5, 4, 3].map((n, at) => `<sip:ann@192.0.2.${n}>;expires=${1800 - at}`),
+  ],
   ['5627 5.1: a GRUU is no contact', [register(['<sip:ann@example.org;gr=urn:uuid:a>'])], { status: 403 }],
 ]
 
@@ -274,6 +285,8 @@ export function registrarContract(open: (clock: Clock) => Promise<LocationStore>
           for (const step of steps) {
             if ('wait' in step) clock.now += step.wait * 1000
             else {
+              // Each request has a time of its own, which tells what was renewed longest ago.
+              clock.now += 1000
               const answered = await registrar.register(step).catch(asRefusal)
               const told = answered instanceof Refusal ? answered.sipStatus : [...answered.contacts].sort()
               assert.deepEqual(told, model(step, clock.now))
@@ -324,7 +337,10 @@ function contactValue({ phone, at, expires }: { phone: string; at: number; expir
 
 /** RFC 3261 section 10.3 and RFC 5626 section 6 in as few words as possible. */
 function createModel(): (request: RegisterRequest, now: number) => number | string[] {
-  let state = new Map<string, { uri: string; phone: string; callId: string; cseq: number; ends: number }>()
+  let state = new Map<
+    string,
+    { uri: string; phone: string; callId: string; cseq: number; ends: number; updated: number }
+  >()
   return (request, now) => {
     const next = new Map([...state].filter(([, { ends }]) => ends > now))
     const before = new Map(next)
@@ -352,10 +368,15 @@ function createModel(): (request: RegisterRequest, now: number) => number | stri
       if (expires === 0) next.delete(key)
       else {
         const ends = now + Math.min(expires, 3600) * 1000
-        next.set(key, { uri, phone, callId: request.callId, cseq: request.cseq, ends })
+        next.set(key, { uri, phone, callId: request.callId, cseq: request.cseq, ends, updated: now })
       }
     }
-    if (next.size > 3 && [...next.keys()].some(key => !before.has(key))) return 403
+    if (next.size > 3 && [...next.keys()].some(key => !before.has(key))) {
+      const old = [...next].filter(([, { updated }]) => updated < now)
+      old.sort(([, a], [, b]) => a.updated - b.updated || (a.uri < b.uri ? -1 : 1))
+      if (old.length < next.size - 3) return 403
+      for (const [key] of old.slice(0, next.size - 3)) next.delete(key)
+    }
     state = next
     return [...next.values()]
       .map(({ uri, phone, ends }) => {
