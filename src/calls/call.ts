@@ -71,6 +71,8 @@ export class Call implements LegOwner {
   held = false
   /** The leg that is about to be replaced: its BYE does not end the call. */
   leaving: Leg | undefined
+  /** How many transfers were asked for. */
+  transfers = 0
   /** A dialog that is not one of the two yet, and is ended with the call. */
   coming: Leg | undefined
   /** Resolves when the call is answered or has ended unanswered. */

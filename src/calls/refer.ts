@@ -28,6 +28,9 @@ export interface TransferDeps {
   locate(replaces: Replaces): Located | undefined
 }
 
+// What a call remembers of its transfers must not grow for ever.
+const mostTransfers = 50
+
 /** One REFER under way. */
 interface Transfer {
   call: Call
@@ -44,6 +47,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     const stay = call.peerOf(referrer)
     if (call.state !== 'answered' || stay === undefined || stay.ended) return reply(res, 480)
     if (call.leaving) return reply(res, 491)
+    if (call.transfers >= mostTransfers) return reply(res, 403)
     let wish: Wish
     try {
       wish = readRefer(req, isOwn)
@@ -52,6 +56,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
       return reply(res, error.sipStatus)
     }
     call.leaving = referrer
+    call.transfers++
     reply(res, 202, { headers: referAnswer(wish, req) })
     const transfer = { call, referrer, stay, tell: createTeller(referrer, req, wish.silent) }
     void transfer.tell(100)
@@ -72,7 +77,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
       ...opening(config, false),
       ...identity(stay.party, domain),
       ...(body ? { 'Content-Type': 'application/sdp' } : {}),
-      'Referred-By': nameAddr('', referrer.party.user, domain),
+      ...(referrer.party.hidden ? {} : { 'Referred-By': nameAddr('', referrer.party.user, domain) }),
       To: `<sip:${callee.user}@${domain}>`,
     }
     ringer.ring(
@@ -111,7 +116,6 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
       if (changed.status === 481 || changed.status === 408) return gone(call, stay)
       return failed(transfer, changed.status)
     }
-    if (call.ended) return void come.bye()
     if (!late) await settleMedia(stay, come)
     complete(transfer, come)
   }
@@ -163,6 +167,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
 
   function complete(transfer: Transfer, come: Leg): void {
     const { call, referrer, tell } = transfer
+    if (call.ended) return void come.bye()
     call.replace(referrer, come)
     // Phones that hang up by themselves do so when they have heard of the success; the others wait for our BYE.
     void tell(200).then(() => referrer.bye())

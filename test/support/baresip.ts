@@ -78,6 +78,8 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
       'auplay_channels 1',
       'audio_level no',
       'rtp_ports 20000-29999',
+      // Its jitter buffer takes a new sender, as after a transfer, for one that is late, in every second case.
+      'jitter_buffer_delay 0-0',
       'rtcp_enable yes',
       'module_path /usr/lib/baresip/modules',
       ...modules.map(name => `module ${name}.so`),

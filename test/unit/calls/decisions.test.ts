@@ -3,7 +3,9 @@ import { test } from 'node:test'
 import { fromAnswer, fromInvite, identity, mayCallAs, nameAddr, notUnderstood } from '../../../src/calls/headers.ts'
 import { asBranchStatus, bestOf, isHeld, resultOf } from '../../../src/calls/outcome.ts'
 import { calledUser, chooseTargets } from '../../../src/calls/route.ts'
+import { sameMedia, unheld, waitingAnswer } from '../../../src/calls/sdp.ts'
 import { sendable } from '../../../src/calls/sip.ts'
+import { isMeant, readRefer, readReplaces } from '../../../src/calls/transfer.ts'
 import { Refusal } from '../../../src/errors.ts'
 import type { Binding } from '../../../src/location/store.ts'
 
@@ -117,4 +119,56 @@ test('hold is seen in the SDP', () => {
   assert.ok(isHeld('v=0\r\nm=audio 1 RTP/AVP 0\r\na=sendonly\r\n'))
   assert.ok(isHeld('v=0\r\nc=IN IP4 0.0.0.0\r\n'))
   assert.ok(!isHeld('v=0\r\nm=audio 1 RTP/AVP 0\r\na=sendrecv\r\n'))
+})
+
+test('a REFER names a person of this server, or a dialog', () => {
+  const read = (value: string, more: Record<string, string> = {}) => {
+    try {
+      return readRefer(message({ 'Refer-To': value, ...more }), isOwn)
+    } catch (error) {
+      return error instanceof Refusal ? error.sipStatus : error
+    }
+  }
+  assert.deepEqual(read('<sip:mum@vaartha.local>'), { user: 'mum', replaces: undefined, silent: false })
+  assert.deepEqual(read('sip:m%75m@192.168.1.2', { 'Refer-Sub': ' False' }), {
+    user: 'mum',
+    replaces: undefined,
+    silent: true,
+  })
+  const replaces = { callId: 'a@b', toTag: '1', fromTag: '2', earlyOnly: false }
+  for (const value of [
+    '<sip:192.168.1.2?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2>',
+    'sip:x@y?replaces=a%40b%3bfrom-tag%3d2%3bto-tag%3d1',
+  ])
+    assert.deepEqual((read(value) as { replaces: unknown }).replaces, replaces)
+  assert.equal(read('<sip:mum@elsewhere.example>'), 403)
+  assert.equal(read('<sip:mum@vaartha.local;method=BYE>'), 403)
+  assert.equal(read('<sip:mum@vaartha.local?Replaces=junk>'), 400)
+  for (const value of ['', '<<>', '<sip:a@vaartha.local>, <sip:b@vaartha.local>', 'http://vaartha.local'])
+    assert.equal(read(value), 400, value)
+  assert.equal(read('<sip:vaartha.local>'), 404)
+})
+
+test('Replaces names one dialog by three ids', () => {
+  const value = readReplaces('c@h ; to-tag=A;from-tag=B ;early-only')
+  assert.deepEqual(value, { callId: 'c@h', toTag: 'A', fromTag: 'B', earlyOnly: true })
+  assert.equal(readReplaces('c@h;to-tag=A'), undefined)
+  assert.equal(readReplaces(';to-tag=A;from-tag=B'), undefined)
+  assert.equal(readReplaces('c;to-tag=A;from-tag=B, d;to-tag=A;from-tag=B'), undefined)
+  assert.ok(isMeant(value!, 'c@h', 'A', 'B') && isMeant(value!, 'c@h', 'B', 'A'))
+  assert.ok(!isMeant(value!, 'c@h', 'A', 'C') && !isMeant(value!, 'd@h', 'A', 'B'))
+})
+
+test('SDP of strangers: hold is taken out, destinations are compared, waiting answers flow nowhere', () => {
+  const sdp = (port: number, more = '') =>
+    `v=0\r\no=- 1 1 IN IP4 1.2.3.4\r\ns=-\r\nc=IN IP4 1.2.3.4\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\n${more}`
+  assert.equal(unheld(sdp(4000, 'a=recvonly\r\n')), sdp(4000, 'a=sendrecv\r\n'))
+  assert.ok(sameMedia(sdp(4000), sdp(4000).replace('0 8', '8').replace('o=- 1', 'o=- 9')))
+  assert.ok(!sameMedia(sdp(4000), sdp(4002)))
+  assert.ok(!sameMedia(sdp(4000), sdp(4000, 'a=sendonly\r\n')))
+  assert.equal(
+    waitingAnswer(sdp(4000, 'a=sendrecv\r\nm=video 0 RTP/AVP 99\r\n')),
+    'v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 9 RTP/AVP 0 8\r\n' +
+      'a=rtpmap:0 PCMU/8000\r\na=inactive\r\nm=video 0 RTP/AVP 99\r\n',
+  )
 })
