@@ -8,7 +8,7 @@ import { test } from 'node:test'
 const src = resolve(import.meta.dirname, '../src')
 
 const floors: Record<string, number> = {
-  config: 0, events: 0, errors: 0, log: 0, network: 0, database: 0,
+  schema: 0, config: 0, events: 0, errors: 0, log: 0, network: 0, database: 0,
   sip: 1, auth: 1, accounts: 1, records: 1, location: 1, discovery: 1, certificates: 1,
   registrar: 2, calls: 2,
   routes: 3, http: 3,
@@ -22,7 +22,9 @@ const layers: Record<string, number> = {
 } // biome-ignore format: one table
 
 // The ground's rooms may use each other in this order only.
-const ground: Record<string, number> = { config: 1, events: 0, errors: 0, log: 0, network: 1, database: 1 }
+const ground: Record<string, number> = {
+  schema: 0, events: 0, errors: 0, log: 0, config: 1, network: 1, database: 1,
+} // biome-ignore format: one table
 
 const files = globSync('**/*.ts', { cwd: src }).filter(file => !file.startsWith('web/'))
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Value } from 'typebox/value'
+import { Ajv } from 'ajv'
 import { type Document, isMap, LineCounter, parseDocument } from 'yaml'
 import { Refusal } from '../errors.ts'
 import { nearest, type Setting, sections, settings } from './paths.ts'
@@ -32,8 +32,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv, given?: string): Load
 
 /** A whole, frozen configuration from some of its values. Throws Refusal('bad-config') when they do not fit the schema. */
 export function complete(values: object): Config {
-  const whole = Value.Default(configSchema, structuredClone(values)) as Config
-  const problems = check(whole, path => path)
+  const whole = structuredClone(values) as Config
+  const problems = fill(whole, path => path)
   if (problems.length > 0) throw new Refusal('bad-config', problems.join('\n'))
   return deepFreeze({ ...whole, data: isAbsolute(whole.data) ? whole.data : resolve(projectRoot, whole.data) })
 }
@@ -59,8 +59,8 @@ function readYaml(text: string, file: string): { values: object; problems: strin
     return { values: {}, problems: [`${file}:1: must hold settings, such as 'domain: example.org'`] }
   }
   dropEmptySections(values as Record<string, unknown>)
-  const whole = Value.Default(configSchema, structuredClone(values))
-  return { values: values as object, problems: check(whole, path => place(document, path, at, file)) }
+  const problems = fill(structuredClone(values), path => place(document, path, at, file))
+  return { values: values as object, problems }
 }
 
 /** `sip:` with nothing under it is null in YAML; all its settings being commented out is no mistake. */
@@ -89,13 +89,24 @@ function place(document: Document, path: string, at: (offset: number) => string,
   return `${found}: ${path}`
 }
 
-/** Every mistake in a configuration, one line each; `where` names the place of a dotted path. */
-function check(values: unknown, where: (path: string) => string): string[] {
+// The schema is our own and right, so the schema of schemas need not be read to check it.
+const validate = new Ajv({ allErrors: true, useDefaults: true, meta: false, validateSchema: false }).compile(
+  configSchema,
+)
+
+/** Puts the defaults in and returns every mistake, one line each; `where` names the place of a dotted path. */
+function fill(values: unknown, where: (path: string) => string): string[] {
+  validate(values)
   const problems = new Map<string, string>()
-  for (const error of Value.Errors(configSchema, values)) {
-    const path = error.instancePath.slice(1).replaceAll('/', '.')
-    if (error.keyword === 'additionalProperties' || error.keyword === 'anyOf' || problems.has(path)) continue
-    problems.set(path, error.keyword === 'boolean' ? unknownKey(path, where) : wrongValue(path, error.message, where))
+  for (const { instancePath, keyword, message, params } of validate.errors ?? []) {
+    const keys = instancePath.split('/').slice(1)
+    if (keyword === 'additionalProperties') keys.push(params['additionalProperty'])
+    const path = keys.join('.')
+    if (problems.has(path)) continue
+    problems.set(
+      path,
+      keyword === 'additionalProperties' ? unknownKey(path, where) : wrongValue(path, message ?? '', where),
+    )
   }
   return [...problems.values()]
 }

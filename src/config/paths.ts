@@ -1,21 +1,11 @@
-import type { TSchema } from 'typebox'
+import type { JsonSchema } from '../schema.ts'
 import { configSchema } from './schema.ts'
-
-interface SchemaNode {
-  type?: string
-  properties?: Record<string, TSchema>
-  description?: string
-  default?: unknown
-  minimum?: number
-  maximum?: number
-  enum?: readonly string[]
-}
 
 /** One setting: its dotted path, its variable in the environment and what the schema says of it. */
 export interface Setting {
   path: string
   variable: string
-  schema: SchemaNode
+  schema: JsonSchema
 }
 
 /** `sip.udpMaxBytes` → `VAARTHA_SIP_UDP_MAX_BYTES`. */
@@ -23,27 +13,27 @@ function variableOf(path: string): string {
   return `VAARTHA_${path.replaceAll('.', '_').replace(/[A-Z]/g, c => `_${c}`)}`.toUpperCase()
 }
 
-function walk(node: SchemaNode, path: string): Setting[] {
+function walk(node: JsonSchema, path: string): Setting[] {
   return Object.entries(node.properties ?? {}).flatMap(([key, child]) => {
-    const schema = child as SchemaNode
     const here = path === '' ? key : `${path}.${key}`
-    return schema.properties === undefined ? [{ path: here, variable: variableOf(here), schema }] : walk(schema, here)
+    return child.properties === undefined
+      ? [{ path: here, variable: variableOf(here), schema: child }]
+      : walk(child, here)
   })
 }
 
 /** Every setting, in the schema's order. */
-export const settings: readonly Setting[] = walk(configSchema as SchemaNode, '')
+export const settings: readonly Setting[] = walk(configSchema, '')
 
 /** The sections, `''` for the top, with their descriptions. */
 export function sections(): { path: string; description: string }[] {
   const found: { path: string; description: string }[] = []
-  const visit = (node: SchemaNode, path: string) => {
+  const visit = (node: JsonSchema, path: string) => {
     if (node.properties === undefined) return
     found.push({ path, description: node.description ?? '' })
-    for (const [key, child] of Object.entries(node.properties))
-      visit(child as SchemaNode, path === '' ? key : `${path}.${key}`)
+    for (const [key, child] of Object.entries(node.properties)) visit(child, path === '' ? key : `${path}.${key}`)
   }
-  visit(configSchema as SchemaNode, '')
+  visit(configSchema, '')
   return found
 }
 

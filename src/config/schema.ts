@@ -1,21 +1,18 @@
-import Type from 'typebox'
+import { array, boolean, closed, integer, object, type Schema, type Static, string, word } from '../schema.ts'
 
 // Every setting: its type, its default and one sentence. The JSON schema that checks a file, the types that the rooms
 // see and docs/config.md all come from here.
 
-const closed = { additionalProperties: false }
-
-function section<P extends Type.TProperties>(description: string, properties: P) {
-  return Type.Object(properties, { ...closed, description, default: {} })
+function section<P extends Record<string, Schema<unknown>>>(description: string, properties: P) {
+  return object(properties, { ...closed, description, default: {} })
 }
-const text = (value: string, description: string) => Type.String({ default: value, description })
-const flag = (value: boolean, description: string) => Type.Boolean({ default: value, description })
+const text = (value: string, description: string) => string({ default: value, description })
+const flag = (value: boolean, description: string) => boolean({ default: value, description })
 const whole = (value: number, minimum: number, maximum: number, description: string) =>
-  Type.Integer({ default: value, minimum, maximum, description })
-const list = (description: string) => Type.Array(Type.String(), { default: [], description })
-function oneOf<const W extends string>(words: readonly W[], value: W, description: string) {
-  return Type.Enum([...words], { default: value, description })
-}
+  integer({ default: value, minimum, maximum, description })
+const list = (description: string, value: string[] = []) => array(string(), { default: value, description })
+const oneOf = <const W extends string>(words: readonly W[], value: W, description: string) =>
+  word(words, { default: value, description })
 const port = (value: number, description: string) => whole(value, 0, 65535, description)
 
 const network = section('Which addresses of this machine the server uses.', {
@@ -91,16 +88,20 @@ const registrar = section('Registrations (RFC 3261 section 10).', {
   minExpires: whole(60, 1, 86400, 'Shortest registration, in seconds; a shorter wish gets 423 (Interval Too Brief).'),
   maxExpires: whole(3600, 60, 604800, 'Longest registration, in seconds; a longer wish is cut to it.'),
   defaultExpires: whole(3600, 60, 604800, 'Registration time in seconds when the phone names none.'),
-  mostContacts: whole(10, 1, 100, 'Most contacts one account may register.'),
+  mostContacts: whole(
+    10,
+    1,
+    100,
+    'Most contacts one account may register; of more, the one renewed longest ago gives way.',
+  ),
 })
 
 const auth = section('Proof of identity (RFC 3261 section 22, RFC 8760).', {
   md5: flag(true, 'Accept MD5, offered after SHA-256 for phones that know nothing better.'),
-  md5Agents: Type.Array(Type.String(), {
-    default: ['baresip v0.', 'baresip v1.', 'SIPp'],
-    description:
-      'How the User-Agent of phones begins that give up when they are offered SHA-256 at all; these are offered MD5 alone.',
-  }),
+  md5Agents: list(
+    'How the User-Agent of phones begins that give up when they are offered SHA-256 at all; these are offered MD5 alone.',
+    ['baresip v0.', 'baresip v1.', 'SIPp'],
+  ),
   nonceSeconds: whole(300, 10, 86400, 'How long a nonce may be used.'),
   failures: whole(
     20,
@@ -144,18 +145,8 @@ const discovery = section('mDNS on the local network.', {
 
 const http = section('HTTP and HTTPS.', {
   enabled: flag(true, 'Serve HTTP and HTTPS.'),
-  port: Type.Integer({
-    default: -1,
-    minimum: -1,
-    maximum: 65535,
-    description: 'HTTP port; -1 is 80 where that may be opened and else 8080, 0 is off.',
-  }),
-  securePort: Type.Integer({
-    default: -1,
-    minimum: -1,
-    maximum: 65535,
-    description: 'HTTPS port; -1 is 443 where that may be opened and else 8443, 0 is off.',
-  }),
+  port: whole(-1, -1, 65535, 'HTTP port; -1 is 80 where that may be opened and else 8080, 0 is off.'),
+  securePort: whole(-1, -1, 65535, 'HTTPS port; -1 is 443 where that may be opened and else 8443, 0 is off.'),
   metrics: oneOf(
     ['loopback', 'admin', 'lan', 'off'],
     'loopback',
@@ -178,7 +169,7 @@ const log = section('Logging.', {
   ),
 })
 
-export const configSchema = Type.Object(
+export const configSchema = object(
   {
     domain: text(
       'vaartha.local',
@@ -205,7 +196,7 @@ type Frozen<T> = T extends readonly (infer E)[]
     ? { readonly [K in keyof T]: Frozen<T[K]> }
     : T
 
-export type Config = Frozen<Type.Static<typeof configSchema>>
+export type Config = Frozen<Static<typeof configSchema>>
 export type SipConfig = Config['sip']
 export type RegistrarConfig = Config['registrar']
 export type Limits = SipConfig['limits']

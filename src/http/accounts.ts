@@ -1,37 +1,34 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
 import { Refusal } from '../errors.ts'
+import { array, boolean, closed, nothing, object, optional, type Static, string } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
 
-const account = Type.Object({
-  user: Type.String(),
-  domain: Type.String(),
-  displayName: Type.String(),
-  enabled: Type.Boolean(),
-  roles: Type.Array(Type.String()),
-  created: Type.String({ description: 'ISO 8601, UTC.' }),
-  md5Seen: Type.Boolean({ description: 'A phone of this account has proven itself with MD5.' }),
+const account = object({
+  user: string(),
+  domain: string(),
+  displayName: string(),
+  enabled: boolean(),
+  roles: array(string()),
+  created: string({ description: 'ISO 8601, UTC.' }),
+  md5Seen: boolean({ description: 'A phone of this account has proven itself with MD5.' }),
 })
 
-const displayName = Type.Optional(Type.String({ maxLength: 200 }))
-const password = Type.Optional(Type.String({ maxLength: 200 }))
-const newAccount = Type.Object(
-  { user: Type.String({ minLength: 1, maxLength: 200 }), displayName, password },
-  { additionalProperties: false },
-)
-const change = Type.Object(
+const displayName = optional(string({ maxLength: 200 }))
+const password = optional(string({ maxLength: 200 }))
+const newAccount = object({ user: string({ minLength: 1, maxLength: 200 }), displayName, password }, closed)
+const change = object(
   {
     displayName,
-    enabled: Type.Optional(Type.Boolean()),
+    enabled: optional(boolean()),
     password,
-    newPassword: Type.Optional(Type.Boolean({ description: 'True has a password made and told once.' })),
+    newPassword: optional(boolean({ description: 'True has a password made and told once.' })),
   },
-  { additionalProperties: false },
+  closed,
 )
-const params = Type.Object({ user: Type.String() })
-const withPassword = Type.Object({
+const params = object({ user: string() })
+const withPassword = object({
   account,
-  password: Type.Optional(Type.String({ description: 'Told this once; the server does not keep it.' })),
+  password: optional(string({ description: 'Told this once; the server does not keep it.' })),
 })
 
 export function addAccounts(
@@ -47,7 +44,7 @@ export function addAccounts(
   // Whoever may not call any more is not rung any more.
   const forget = (user: string) => registrations.remove(`sip:${user}@${domain}`)
 
-  app.get('/api/accounts', { schema: { summary: 'People', tags, response: { 200: Type.Array(account) } } }, async () =>
+  app.get('/api/accounts', { schema: { summary: 'People', tags, response: { 200: array(account) } } }, async () =>
     accounts.list(domain),
   )
   app.post<{ Body: Static<typeof newAccount> }>(
@@ -74,7 +71,7 @@ export function addAccounts(
   )
   app.delete<{ Params: Static<typeof params> }>(
     '/api/accounts/:user',
-    { schema: { summary: 'Removes a person', tags, params, response: { 204: Type.Null() } } },
+    { schema: { summary: 'Removes a person', tags, params, response: { 204: nothing() } } },
     async (request, reply) => {
       const { user } = await known(request.params.user)
       await accounts.remove(user, domain)

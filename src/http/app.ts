@@ -10,9 +10,9 @@ import {
   fastify,
   LogController,
 } from 'fastify'
-import { Type } from 'typebox'
 import { projectVersion } from '../config/load.ts'
 import { Refusal } from '../errors.ts'
+import { nothing, object, string } from '../schema.ts'
 import { addAccounts } from './accounts.ts'
 import { addCalls } from './calls.ts'
 import type { HttpDeps } from './deps.ts'
@@ -103,7 +103,7 @@ function addAdmin(app: FastifyInstance, { guard, link }: AppParts): void {
   const tags = ['administrator']
   app.post(
     '/api/admin/link',
-    { schema: { summary: 'A fresh one-time link', tags, response: { 200: Type.Object({ link: Type.String() }) } } },
+    { schema: { summary: 'A fresh one-time link', tags, response: { 200: object({ link: string() }) } } },
     async () => {
       const fresh = link()
       if (fresh === undefined) throw new Refusal('not-found', 'HTTP listens on no address, so no link leads here')
@@ -112,7 +112,7 @@ function addAdmin(app: FastifyInstance, { guard, link }: AppParts): void {
   )
   app.delete(
     '/api/admin/session',
-    { schema: { summary: 'Signs this browser out', tags, response: { 204: Type.Null() } } },
+    { schema: { summary: 'Signs this browser out', tags, response: { 204: nothing() } } },
     async (request, reply) => {
       guard.signOut(request, reply)
       return reply.code(204).send()

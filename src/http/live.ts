@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
 import { Refusal } from '../errors.ts'
 import type { Events, FactName } from '../events.ts'
+import { closed, object, optional, type Static, string } from '../schema.ts'
 
 // `true`: sent when no filter is given. One fact a SIP message would drown the rest, so it comes only by name.
 const facts: Record<FactName, boolean> = {
@@ -98,13 +98,13 @@ export function createLive(events: Events): Live {
   }
 }
 
-const query = Type.Object(
+const query = object(
   {
-    facts: Type.Optional(
-      Type.String({ maxLength: 500, description: 'Names of facts, by commas; all but sipMessage when left out.' }),
+    facts: optional(
+      string({ maxLength: 500, description: 'Names of facts, by commas; all but sipMessage when left out.' }),
     ),
   },
-  { additionalProperties: false },
+  closed,
 )
 
 export function addLive(app: FastifyInstance, live: Live): void {

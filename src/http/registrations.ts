@@ -1,44 +1,44 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
 import { Refusal } from '../errors.ts'
+import { array, closed, integer, number, object, optional, type Static, string } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
 
-const binding = Type.Object({
-  aor: Type.String(),
-  contact: Type.String(),
-  callId: Type.String(),
-  cseq: Type.Number(),
-  q: Type.Number(),
-  expiresAt: Type.Number({ description: 'When it ends, in ms since 1970.' }),
-  path: Type.Array(Type.String()),
-  instance: Type.Optional(Type.String()),
-  regId: Type.Optional(Type.Number()),
-  flow: Type.String(),
-  protocol: Type.String(),
-  source: Type.Object({ address: Type.String(), port: Type.Number() }),
-  userAgent: Type.String(),
-  registeredAt: Type.Number(),
-  updatedAt: Type.Number(),
-  node: Type.String(),
+const binding = object({
+  aor: string(),
+  contact: string(),
+  callId: string(),
+  cseq: number(),
+  q: number(),
+  expiresAt: number({ description: 'When it ends, in ms since 1970.' }),
+  path: array(string()),
+  instance: optional(string()),
+  regId: optional(number()),
+  flow: string(),
+  protocol: string(),
+  source: object({ address: string(), port: number() }),
+  userAgent: string(),
+  registeredAt: number(),
+  updatedAt: number(),
+  node: string(),
 })
 
-const page = Type.Object({
-  bindings: Type.Array(binding),
-  cursor: Type.Optional(Type.String({ description: 'Opens the next page; absent on the last.' })),
+const page = object({
+  bindings: array(binding),
+  cursor: optional(string({ description: 'Opens the next page; absent on the last.' })),
 })
 
-const listQuery = Type.Object(
+const listQuery = object(
   {
-    limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 }),
-    cursor: Type.Optional(Type.String({ maxLength: 1000 })),
+    limit: integer({ minimum: 1, maximum: 1000, default: 100 }),
+    cursor: optional(string({ maxLength: 1000 })),
   },
-  { additionalProperties: false },
+  closed,
 )
-const removeQuery = Type.Object(
-  { contact: Type.Optional(Type.String({ maxLength: 2000, description: 'Only this contact; all when left out.' })) },
-  { additionalProperties: false },
+const removeQuery = object(
+  { contact: optional(string({ maxLength: 2000, description: 'Only this contact; all when left out.' })) },
+  closed,
 )
-const removeParams = Type.Object({ aor: Type.String({ description: '`sip:user@domain`' }) })
+const removeParams = object({ aor: string({ description: '`sip:user@domain`' }) })
 
 export function addRegistrations(app: FastifyInstance, { registrations }: Pick<HttpDeps, 'registrations'>): void {
   const tags = ['registrations']
@@ -55,7 +55,7 @@ export function addRegistrations(app: FastifyInstance, { registrations }: Pick<H
         tags,
         params: removeParams,
         querystring: removeQuery,
-        response: { 200: Type.Object({ removed: Type.Integer() }) },
+        response: { 200: object({ removed: integer() }) },
       },
     },
     async request => {

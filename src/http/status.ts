@@ -1,24 +1,24 @@
 import type { FastifyInstance } from 'fastify'
-import { Type } from 'typebox'
 import { Refusal } from '../errors.ts'
 import type { MaybePromise } from '../location/store.ts'
+import { array, boolean, integer, nullable, object, record, string } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
 
-const ready = Type.Object({ ready: Type.Boolean(), reasons: Type.Array(Type.String()) })
-const status = Type.Object({
-  name: Type.String(),
-  domain: Type.String(),
-  version: Type.String(),
-  uptime: Type.Integer({ description: 'Seconds.' }),
-  ready: Type.Boolean(),
-  reasons: Type.Array(Type.String({ description: 'Why it is not ready.' })),
-  registrations: Type.Union([Type.Integer(), Type.Null()], {
+const ready = object({ ready: boolean(), reasons: array(string()) })
+const status = object({
+  name: string(),
+  domain: string(),
+  version: string(),
+  uptime: integer({ description: 'Seconds.' }),
+  ready: boolean(),
+  reasons: array(string({ description: 'Why it is not ready.' })),
+  registrations: nullable(integer(), {
     description: 'Null while the store does not answer.',
   }),
-  calls: Type.Integer(),
-  accounts: Type.Integer(),
-  points: Type.Array(Type.String({ description: 'Protocol, address and port.' })),
-  parts: Type.Record(Type.String(), Type.Object({ on: Type.Boolean(), why: Type.String() })),
+  calls: integer(),
+  accounts: integer(),
+  points: array(string({ description: 'Protocol, address and port.' })),
+  parts: record(object({ on: boolean(), why: string() })),
 })
 
 /** `/health` and `/health/ready`, for everybody. */
@@ -26,7 +26,7 @@ export function addHealth(app: FastifyInstance, { health }: Pick<HttpDeps, 'heal
   const tags = ['health']
   app.get(
     '/health',
-    { schema: { summary: 'It runs', tags, response: { 200: Type.Object({ status: Type.String() }) } } },
+    { schema: { summary: 'It runs', tags, response: { 200: object({ status: string() }) } } },
     async () => ({ status: 'ok' }),
   )
   app.get(

@@ -1,6 +1,6 @@
 import Srf from 'drachtio-srf'
-import { Value } from 'typebox/value'
-import { configSchema, type SipConfig } from '../../src/config/schema.ts'
+import { complete } from '../../src/config/load.ts'
+import type { SipConfig } from '../../src/config/schema.ts'
 import { createEvents } from '../../src/events.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { type Engine, startEngine } from '../../src/sip/engine/engine.ts'
@@ -73,8 +73,7 @@ export async function startEngineUnderTest(
 
 /** The defaults of the `sip` section with some settings replaced. */
 function loadDefaults(change: Partial<SipConfig>): SipConfig {
-  const defaults = Value.Default(configSchema, {}) as { sip: SipConfig }
-  return { ...defaults.sip, ...change }
+  return { ...complete({}).sip, ...change }
 }
 
 function gone(srf: Srf): boolean {
