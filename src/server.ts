@@ -21,6 +21,7 @@ import type { Logger } from './log.ts'
 import { createAllowed } from './network/allowed.ts'
 import { type AddressWatch, watchAddresses } from './network/interfaces.ts'
 import { createRecords } from './records/records.ts'
+import { watchDepartures } from './registrar/departures.ts'
 import { createRegistrar } from './registrar/registrar.ts'
 import { installRoutes } from './routes.ts'
 import { sameUriText } from './sip/engine/message/uri.ts'
@@ -161,6 +162,18 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
     const found = await accounts.get(user, domain)
     return found?.enabled ? found : undefined
   }
+  own(
+    'departures',
+    watchDepartures({
+      registrar,
+      mayRegister: async aor => {
+        const [user = '', host = ''] = aor.replace(/^sips?:/, '').split('@')
+        return (await accounts.get(user, host))?.enabled === true
+      },
+      version: () => database.version(),
+      log: log.child({ room: 'registrar' }),
+    }),
+  )
   const calls = own(
     'calls',
     createCalls({

@@ -91,7 +91,28 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
   it('settles two servers that start at the same time', async () => {
     const both = [announcer(box, 'one'), announcer(second, 'two')]
     const names = await Promise.all(both.map(async p => (await p.waitFor(/ready (\S+)/))[1]))
+    if (process.env.DEBUG_DISC) console.log('box has', names[0])
     assert.deepEqual(names.sort(), ['vaartha-2.local', 'vaartha.local'])
     await Promise.all(both.map(p => p.stop()))
+  })
+
+  it('leaves the name to a foreign host that has it', async () => {
+    await left.start(/Established/, 'avahi-publish', '-a', '-R', 'vaartha.local', '10.1.0.3')
+    const program = announcer(second, 'two')
+    await program.waitFor(/ready vaartha-2\.local/)
+    assert.equal(await resolve(left, 'vaartha-2.local'), '10.1.0.2')
+    await program.stop()
+  })
+
+  it('works beside an avahi on the same host', async () => {
+    const beside = await startAvahi(second, 'second')
+    const program = announcer(second, 'two')
+    await program.waitFor(/ready (\S+)/)
+    const name = program.output().match(/ready (\S+)/)![1]!
+    assert.equal(await resolve(left, name), '10.1.0.2')
+    assert.equal(await resolve(beside, name), '10.1.0.2')
+    assert.equal(await resolve(left, 'second.local'), '10.1.0.2')
+    await program.stop()
+    await beside.close()
   })
 })

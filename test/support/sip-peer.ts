@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { createConnection, type Socket as Stream } from 'node:net'
+import { WebSocket } from 'ws'
 
 // A SIP phone without a mind of its own: a test says each line, and waits for what comes.
 
@@ -122,6 +123,19 @@ export async function createTcpPeer(to: number): Promise<Peer> {
     }
   })
   socket.on('error', () => {})
+  return peer
+}
+
+/** A peer over a WebSocket (RFC 7118) at `url`; certificates are not checked. */
+export async function createWebSocketPeer(url: string): Promise<Peer> {
+  const socket = new WebSocket(url, 'sip', { rejectUnauthorized: false })
+  await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject))
+  const peer = createInbox(
+    text => socket.send(text),
+    () => socket.terminate(),
+    9,
+  )
+  socket.on('message', bytes => peer.push(String(bytes)))
   return peer
 }
 

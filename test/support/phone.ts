@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto'
+import { type Peer, type Received, sipResponse, tagIn, unique } from './sip-peer.ts'
+
+// A phone that knows its password, on any peer; a test says what it does.
+
+export interface Phone {
+  readonly peer: Peer
+  readonly user: string
+  /** Its Contact URI. */
+  readonly contact: string
+  /** Registers with digest and gives the final response. */
+  register(expires?: number, ms?: number): Promise<Received>
+  /** Sends an INVITE, answers the challenge, and gives the first response that is neither 100 nor 407. */
+  call(user: string): Promise<Received>
+  /** Waits for an INVITE, answers it with 200 and takes the ACK. */
+  answer(): Promise<Received>
+  /** Waits for a BYE and answers it. */
+  takeBye(ms?: number): Promise<Received>
+  /** Hangs up the call made or answered last. */
+  hangUp(): Promise<Received>
+}
+
+export interface PhoneOptions {
+  peer: Peer
+  user: string
+  domain: string
+  password: string
+  transport?: 'UDP' | 'TCP' | 'WSS'
+}
+
+const md5 = (text: string) => createHash('md5').update(text).digest('hex')
+
+export function createPhone({ peer, user, domain, password, transport = 'UDP' }: PhoneOptions): Phone {
+  const aor = `sip:${user}@${domain}`
+  const instance = unique()
+  // A browser has no address that it could name (RFC 7118 section 5).
+  const host = transport === 'WSS' ? `${instance}.invalid` : `127.0.0.1:${peer.port}`
+  const contact = `sip:${user}@${host}${transport === 'UDP' ? '' : `;transport=${transport === 'WSS' ? 'ws' : 'tcp'}`}`
+  const registration = unique()
+  let sequence = 0
+  let dialog = { callId: '', from: '', to: '', target: '' }
+
+  function write(method: string, uri: string, about: typeof dialog, headers: string[], body = '', number = sequence) {
+    peer.send(
+      [
+        `${method} ${uri} SIP/2.0`,
+        `Via: SIP/2.0/${transport} ${host};branch=z9hG4bK${unique()};rport`,
+        'Max-Forwards: 70',
+        `From: ${about.from}`,
+        `To: ${about.to}`,
+        `Call-ID: ${about.callId}`,
+        `CSeq: ${number} ${method}`,
+        `Contact: <${contact}>`,
+        ...headers,
+        ...(body === '' ? [] : ['Content-Type: application/sdp']),
+        `Content-Length: ${Buffer.byteLength(body)}`,
+        '',
+        body,
+      ].join('\r\n'),
+    )
+  }
+
+  function prove(method: string, uri: string, response: Received): string {
+    const proxy = response.status === 407
+    const challenge = response
+      .all(proxy ? 'Proxy-Authenticate' : 'WWW-Authenticate')
+      .find(value => value.includes('algorithm=MD5'))!
+    const [realm, nonce, opaque] = ['realm', 'nonce', 'opaque'].map(
+      name => new RegExp(`${name}="([^"]*)"`).exec(challenge)?.[1] ?? '',
+    )
+    const proof = md5(`${md5(`${user}:${realm}:${password}`)}:${nonce}:00000001:c:auth:${md5(`${method}:${uri}`)}`)
+    return `${proxy ? 'Proxy-' : ''}Authorization: Digest username="${user}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${proof}", algorithm=MD5, cnonce="c", opaque="${opaque}", qop=auth, nc=00000001`
+  }
+
+  const final = (callId: string, ms?: number) =>
+    peer.wait(m => m.status >= 200 && m.header('Call-ID') === callId && m.header('CSeq') === `${sequence} REGISTER`, ms)
+
+  return {
+    peer,
+    user,
+    contact,
+    async register(expires = 600, ms) {
+      const about = { callId: registration, from: `<${aor}>;tag=${unique()}`, to: `<${aor}>`, target: '' }
+      const uri = `sip:${domain}`
+      const headers = [`Expires: ${expires}`]
+      sequence++
+      write('REGISTER', uri, about, headers)
+      const first = await final(registration, ms)
+      if (first.status !== 401) return first
+      const proof = prove('REGISTER', uri, first)
+      sequence++
+      write('REGISTER', uri, about, [...headers, proof])
+      return final(registration, ms)
+    },
+    async call(other) {
+      const uri = `sip:${other}@${domain}`
+      dialog = { callId: unique(), from: `<${aor}>;tag=${unique()}`, to: `<${uri}>`, target: uri }
+      const next = () =>
+        peer.wait(m => m.status > 100 && m.header('Call-ID') === dialog.callId && m.header('CSeq').endsWith('INVITE'))
+      const body = sdp(peer.port)
+      sequence++
+      write('INVITE', uri, dialog, [], body)
+      let response = await next()
+      if (response.status === 407) {
+        const ack = { ...dialog, to: response.header('To') }
+        write('ACK', uri, ack, [])
+        const proof = prove('INVITE', uri, response)
+        sequence++
+        write('INVITE', uri, dialog, [proof], body)
+        response = await next()
+      }
+      while (response.status < 200) response = await next()
+      dialog.to = response.header('To')
+      dialog.target = /<([^>]*)>/.exec(response.header('Contact'))?.[1] ?? uri
+      write('ACK', dialog.target, dialog, [])
+      return response
+    },
+    async answer() {
+      const invite = await peer.request('INVITE')
+      const tag = unique()
+      const ok = sipResponse(invite, 200, { tag, headers: [`Contact: <${contact}>`], body: sdp(peer.port) })
+      peer.send(ok)
+      dialog = {
+        callId: invite.header('Call-ID'),
+        from: `${invite.header('To')};tag=${tag}`,
+        to: invite.header('From'),
+        target: /<([^>]*)>/.exec(invite.header('Contact'))?.[1] ?? '',
+      }
+      await peer.request('ACK')
+      return invite
+    },
+    async takeBye(ms) {
+      const bye = await peer.request('BYE', ms)
+      if (tagIn(bye.header('To')) === '') throw new Error('a BYE without a To tag')
+      peer.send(sipResponse(bye, 200))
+      return bye
+    },
+    async hangUp() {
+      sequence++
+      write('BYE', dialog.target, dialog, [])
+      return peer.wait(m => m.status >= 200 && m.header('CSeq').endsWith('BYE'))
+    },
+  }
+}
+
+const sdp = (port: number) =>
+  `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0\r\n`
