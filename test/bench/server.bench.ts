@@ -18,7 +18,7 @@ import { residentBytes } from './support/processes.ts'
 
 const options = process.argv.slice(2)
 const quick = options.includes('--quick')
-const seconds = quick ? 1 : 4
+const seconds = quick ? 1 : 3
 const domain = 'vaartha.local'
 const password = 'measured-every-time'
 const some = 1000
@@ -92,7 +92,7 @@ async function registerAndCall(): Promise<Row[]> {
 async function measure(target: Target, load: Load, rate: number, most: number): Promise<Figures> {
   await drive(target, load, rate, seconds)
   const fixed = await drive(target, load, rate, seconds)
-  const best = await saturate(target, load, rate * 2, quick ? rate * 2 : most, Math.min(seconds, 3))
+  const best = await saturate(target, load, rate * 2, quick ? rate * 2 : most, seconds)
   say(`${target.name}, ${load.scenario}: ${fixed.cpu.toFixed(3)} at ${rate}/s, best ${best?.rate}/s`)
   return { fixed, best }
 }
@@ -130,7 +130,7 @@ async function memoryTable(): Promise<string[]> {
 
 /** Each line registered once, as fast as that goes well on a busy machine. */
 async function registerAll(target: Target, lines: string[]): Promise<void> {
-  const rate = 1500
+  const rate = 2000
   const { clean, done } = await drive(target, { scenario: 'register', lines }, rate, lines.length / rate)
   say(`${target.name}: ${lines.length} registered at ${done}/s${clean ? '' : ', some again'}`)
 }

@@ -15,12 +15,17 @@ export function cpuSeconds(pid: number): number {
   return ticks / ticksPerSecond
 }
 
-/** Resident bytes of `pid` and its children, each shared page counted once (the proportional set size). */
+/**
+ * Resident bytes of `pid`, program and libraries included; of a family each member's proportional share, so that what
+ * they share counts once.
+ */
 export function residentBytes(pid: number): number {
   let kilobytes = 0
-  for (const each of family(pid)) {
+  const members = family(pid)
+  for (const each of members) {
     const text = readFileSync(`/proc/${each}/smaps_rollup`, 'utf8')
-    kilobytes += Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1] ?? 0)
+    const line = members.length === 1 ? /^Rss:\s+(\d+) kB/m : /^Pss:\s+(\d+) kB/m
+    kilobytes += Number(line.exec(text)?.[1] ?? 0)
   }
   return kilobytes * 1024
 }
