@@ -9,12 +9,11 @@ import { openDataDirectory } from './config/data-directory.ts'
 import { projectVersion } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { openDatabase } from './database/database.ts'
-import { announce, type Discovery } from './discovery/discovery.ts'
+import type { Discovery } from './discovery/discovery.ts'
 import { createEvents, type Events } from './events.ts'
 import { type Http, startHttp } from './http/http.ts'
 import { createJournal } from './location/journal.ts'
 import { createMemoryStore } from './location/memory.ts'
-import { createRedisStore } from './location/redis.ts'
 import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
@@ -49,7 +48,8 @@ export interface Server {
 
 /**
  * Builds every room bottom-up and closes them top-down. The only place that knows all rooms and that decides between
- * the embedded ones and Redis or drachtio-server. When a step fails, what was opened before is closed.
+ * the embedded ones and Redis or drachtio-server. When a step fails, what was opened before is closed. What may be off
+ * is imported only when it is on, for the memory of small machines.
  */
 export async function startServer(config: Config, log: Logger): Promise<Server> {
   const opened: { name: string; close: () => unknown }[] = []
@@ -235,6 +235,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   if (config.discovery.enabled) {
     const services = serviceList(config, http, domain)
     // Claiming the name takes a second of probing; phones that know an address need not wait for it.
+    const { announce } = await import('./discovery/discovery.ts')
     const claimed = announce({
       name: config.discovery.name,
       addresses,
@@ -257,6 +258,7 @@ async function openLocation(config: Config, path: string, events: Events, log: L
   if (config.store.redis === '') {
     return createMemoryStore({ now: Date.now, journal: createJournal({ path, log, events }) })
   }
+  const { createRedisStore } = await import('./location/redis.ts')
   const store = createRedisStore({ config: config.store, events, log, now: Date.now })
   if (!(await store.ready())) log.warn('Redis does not answer yet; phones cannot register until it does')
   return store
