@@ -96,7 +96,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
 
   const database = own('database', await openDatabase(data.path('vaartha.sqlite'), log.child({ room: 'database' })))
   const accounts = createSqlAccounts({ database, events })
-  const records = own('records', createRecords({ database, events }))
+  const records = own('records', createRecords({ database, events, historyDays: config.calls.historyDays }))
   await records.prune(config.calls.historyDays)
 
   // Bindings name the life of the process that holds their flow, not the machine: no flow survives a restart.
@@ -131,7 +131,10 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       addresses,
       allowed,
       publicAddress: config.network.publicAddress,
-      tls: { current: () => certificates.current(), onChange: listener => certificates.onChange(listener) },
+      tls: {
+        current: () => ({ ...certificates.current(), ca: certificates.caPem() }),
+        onChange: listener => certificates.onChange(listener),
+      },
       resolve: createResolve(),
       events,
       log: log.child({ room: 'sip' }),
@@ -155,6 +158,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
     domains: [domain],
     isOwn,
     find: (user, realm) => accounts.find(user, realm),
+    onMd5: (user, realm) => accounts.noteMd5(user, realm),
     secret: randomBytes(32),
     events,
   })

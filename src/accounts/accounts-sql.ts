@@ -12,27 +12,41 @@ const roles: readonly Role[] = ['admin', 'user']
 /**
  * Accounts in the SQL database. As long as there are at most `mostCached` of them, all are held in memory, so that
  * looking up a known name takes no longer than an unknown one; with more, each look-up asks the database.
+ * What another process writes is seen after at most `checkMs` milliseconds.
  */
-export function createSqlAccounts(deps: { database: Database; events: Events; mostCached?: number }): Accounts {
-  const { database, mostCached = 50_000 } = deps
+export function createSqlAccounts(deps: {
+  database: Database
+  events: Events
+  mostCached?: number
+  checkMs?: number
+}): Accounts {
+  const { database, mostCached = 50_000, checkMs = 10 } = deps
   const { query } = database
   const attempt = createAttempt(deps.events)
   let cache: Map<string, Credentials> | undefined
   let tooMany = false
   let seen = database.version()
+  let checkedAt = Number.NEGATIVE_INFINITY
   let loading: Promise<void> | undefined
   // Counts our own writes: a load that one of them overtook is not kept.
   let writes = 0
 
   function find(user: string, domain: string) {
-    const version = attempt.now('find', () => database.version())
-    if (version !== seen) {
-      seen = version
-      cache = undefined
-      tooMany = false
-    }
+    lookForWrites()
     if (cache) return cache.get(keyOf(user, domain)) ?? cache.get(keyOf(user.toLowerCase(), domain.toLowerCase()))
     return tooMany ? read(user, domain) : loadAndFind(user, domain)
+  }
+
+  // Asking SQLite each time would cost more than the rest of a look-up.
+  function lookForWrites() {
+    const time = performance.now()
+    if (time - checkedAt < checkMs) return
+    checkedAt = time
+    const version = attempt.now('find', () => database.version())
+    if (version === seen) return
+    seen = version
+    cache = undefined
+    tooMany = false
   }
 
   async function loadAndFind(user: string, domain: string) {

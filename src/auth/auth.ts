@@ -46,7 +46,9 @@ export interface Proven {
 export interface Auth {
   /**
    * Proves who sent a request (RFC 3261 section 22). Refuses with `unauthorized` or `proxy-authentication-required` and
-   * fresh challenges, `forbidden` when the address is banned, `bad-request` when the header makes no sense.
+   * fresh challenges, `forbidden` when the address is banned, `bad-request` when the header makes no sense. The stored
+   * hashes are of the name in lower case, so a phone that is set up as `Mum` answers wrongly (RFC 7616 section 3.4.2
+   * hashes what the phone sends): its user name has to be written `mum`.
    */
   check(request: CheckedRequest, kind: 'www' | 'proxy'): Promise<Proven>
 }
@@ -63,10 +65,12 @@ export function createAuth(deps: {
   find: FindProof
   secret: Buffer
   events: Events
+  /** Told once of each account that proved itself with MD5; told again later when it rejects. */
+  onMd5?(user: string, domain: string): Promise<void>
   now?: () => number
   hash?: Hash
 }): Auth {
-  const { config, domains, isOwn = () => false, find, secret, events, now = Date.now, hash = oneShot } = deps
+  const { config, domains, isOwn = () => false, find, secret, events, onMd5, now = Date.now, hash = oneShot } = deps
   const nonces = createNonces({ secret, seconds: config.nonceSeconds, now })
   const guard = createGuard({ config, events, now })
   const choice = createChoice({ config })
@@ -139,7 +143,18 @@ export function createAuth(deps: {
       fact(request, answer.username, 'replay')
       throw challenge(request, kind, true)
     }
+    if (algorithm === 'MD5') noteMd5(proof.user, answer.realm)
     return { ok: true, user: proof.user, domain: answer.realm, algorithm }
+  }
+
+  // At most as many names as there are accounts.
+  const usesMd5 = new Set<string>()
+  function noteMd5(user: string, domain: string) {
+    const name = `${user}@${domain}`
+    if (!onMd5 || usesMd5.has(name)) return
+    usesMd5.add(name)
+    // The store has told of its failure itself; the note is made at a later request.
+    onMd5(user, domain).catch(() => usesMd5.delete(name))
   }
 
   return { check }

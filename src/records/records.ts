@@ -36,6 +36,8 @@ export interface Records {
   close(): Promise<void>
 }
 
+const dayMs = 86_400_000
+
 /**
  * Call records in the SQL database. They are written in batches, `everyMs` after the first that waits; when that
  * fails they wait for the next try, at most `mostWaiting` of them, the oldest being given up first.
@@ -46,8 +48,11 @@ export function createRecords(deps: {
   now?: () => number
   everyMs?: number
   mostWaiting?: number
+  /** When given, older records are removed every `pruneMs`, a day when left out. */
+  historyDays?: number
+  pruneMs?: number
 }): Records {
-  const { database, events, now = Date.now, everyMs = 200, mostWaiting = 10_000 } = deps
+  const { database, events, now = Date.now, everyMs = 200, mostWaiting = 10_000, historyDays, pruneMs = dayMs } = deps
   let waiting: CallRecord[] = []
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> | undefined
@@ -81,8 +86,7 @@ export function createRecords(deps: {
       } catch (error) {
         waiting = [...batch, ...waiting].slice(-mostWaiting)
         failing = true
-        const message = error instanceof Error ? error.message : String(error)
-        events.emit('storeFailed', { store: 'records', operation: 'add', message })
+        tell('add', error)
         return
       }
       if (failing) events.emit('storeRecovered', { store: 'records' })
@@ -90,7 +94,24 @@ export function createRecords(deps: {
     }
   }
 
+  function tell(operation: string, error: unknown) {
+    const message = error instanceof Error ? error.message : String(error)
+    events.emit('storeFailed', { store: 'records', operation, message })
+  }
+
+  async function prune(days: number) {
+    const limit = new Date(now() - days * dayMs).toISOString()
+    const result = await database.query.deleteFrom('calls').where('ended', '<', limit).executeTakeFirst()
+    return Number(result.numDeletedRows)
+  }
+
+  const pruning =
+    historyDays === undefined
+      ? undefined
+      : setInterval(() => prune(historyDays).catch(error => tell('prune', error)), pruneMs).unref()
+
   return {
+    prune,
     add(record) {
       if (waiting.length >= mostWaiting) waiting.shift()
       waiting.push(record)
@@ -103,13 +124,9 @@ export function createRecords(deps: {
       if (user !== undefined) rows = rows.where(is => is.or([is('from_aor', '=', user), is('to_aor', '=', user)]))
       return (await rows.execute()).map(toRecord)
     },
-    async prune(historyDays) {
-      const limit = new Date(now() - historyDays * 86_400_000).toISOString()
-      const result = await database.query.deleteFrom('calls').where('ended', '<', limit).executeTakeFirst()
-      return Number(result.numDeletedRows)
-    },
     async close() {
       closed = true
+      clearInterval(pruning)
       await flush()
     },
   }

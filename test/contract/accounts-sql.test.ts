@@ -14,6 +14,7 @@ async function open(file: string, mostCached?: number) {
   const accounts = createSqlAccounts({
     database,
     events: createEvents(),
+    checkMs: 0,
     ...(mostCached === undefined ? {} : { mostCached }),
   })
   return { accounts, close: () => database.close() }

@@ -24,11 +24,20 @@ const proofOf = (user: string, enabled: boolean) => ({
 
 function setUp(settings: { md5?: boolean; failures?: number } = {}) {
   const facts: string[] = []
+  const md5: string[] = []
   const events = createEvents()
   events.on('authFailed', fact => facts.push(fact.why))
   events.on('banned', () => facts.push('banned'))
   const state = { time: 1_000_000, hashes: 0 }
-  const config = { md5: true, md5Agents: [], nonceSeconds: 300, failures: 3, failureSeconds: 60, banSeconds: 300, ...settings }
+  const config = {
+    md5: true,
+    md5Agents: [],
+    nonceSeconds: 300,
+    failures: 3,
+    failureSeconds: 60,
+    banSeconds: 300,
+    ...settings,
+  }
   const people = new Map([
     ['mum', proofOf('mum', true)],
     ['off', proofOf('off', false)],
@@ -39,6 +48,10 @@ function setUp(settings: { md5?: boolean; failures?: number } = {}) {
     find: user => people.get(user),
     secret: Buffer.alloc(32, 7),
     events,
+    onMd5: async user => {
+      md5.push(user)
+      if (md5.length === 1) throw new Error('the store is away')
+    },
     now: () => state.time,
     hash: (algorithm, data) => {
       state.hashes++
@@ -59,7 +72,7 @@ function setUp(settings: { md5?: boolean; failures?: number } = {}) {
     const values = (await refusal([], source)).headers['WWW-Authenticate']
     return /nonce="([^"]+)"/.exec(values?.[0] ?? '')?.[1] ?? assert.fail('no nonce')
   }
-  return { facts, state, auth, check, refusal, nonce }
+  return { facts, md5, state, auth, check, refusal, nonce }
 }
 
 function answer(
@@ -163,6 +176,14 @@ describe('auth', () => {
     const whole = answer(await nonce(), { qop: 'auth-int', body: 'hello' })
     await assert.rejects(check([whole], { body: 'changed' }))
     await check([whole], { body: 'hello' })
+  })
+
+  it('tells of an account that uses MD5 until that is stored, and then no more', async () => {
+    const { check, nonce, md5 } = setUp()
+    await check([answer(await nonce())])
+    assert.deepEqual(md5, [])
+    for (let i = 0; i < 4; i++) await check([answer(await nonce(), { algorithm: 'MD5' })])
+    assert.deepEqual(md5, ['mum', 'mum'])
   })
 
   it('refuses MD5 when it is not offered, and an answer for another server', async () => {
