@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
 import Srf from 'drachtio-srf'
 import type { SipConfig } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
-import { type EngineDeps, type EngineStats, startEngine } from './engine/engine.ts'
+import { type Engine, type EngineDeps, type EngineStats, startEngine } from './engine/engine.ts'
 import type { ListeningPoint } from './engine/transport/transport.ts'
 
 // The one way the application talks SIP: an Srf, on the embedded engine or on a drachtio-server.
@@ -18,10 +19,14 @@ export interface SipLink {
   acceptWebSocket(request: IncomingMessage, socket: Duplex, head: Buffer, secure: boolean): void
   /** Undefined with an external engine. */
   stats(): EngineStats | undefined
+  /** New calls get 503 from now on; what is under way has a second to be answered. */
   close(): Promise<void>
 }
 
 const firstConnectMs = 10_000
+// How long requests under way may take to be answered when the program ends.
+const drainMs = 1000
+const lookMs = 20
 
 /**
  * Connects an unmodified drachtio-srf. Rejects with a Refusal `bad-config` when an external engine has no secret or
@@ -49,11 +54,20 @@ async function connectEmbedded(config: SipConfig, deps: Omit<EngineDeps, 'config
     acceptWebSocket: engine.acceptUpgrade,
     stats: engine.stats,
     close() {
-      disconnect(srf)
-      closing ??= engine.close()
+      closing ??= drain(engine).then(() => {
+        disconnect(srf)
+        return engine.close()
+      })
       return closing
     },
   }
+}
+
+/** Takes no new calls, and waits a bounded time until every request is answered. */
+async function drain(engine: Engine): Promise<void> {
+  engine.drain()
+  const late = performance.now() + drainMs
+  while (engine.stats().pendingServer > 0 && performance.now() < late) await wait(lookMs)
 }
 
 async function connectExternal(config: SipConfig, deps: Omit<EngineDeps, 'config'>): Promise<SipLink> {
