@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import type { SipMessage } from '../message/message.ts'
 import type { Flow } from '../transport/transport.ts'
 
@@ -6,10 +6,23 @@ import type { Flow } from '../transport/transport.ts'
 
 type Advertised = { host: string; port: number }
 
-export const newTag = () => randomBytes(8).toString('hex')
-export const newCallId = () => randomBytes(12).toString('hex')
+// One call for many random numbers: each call by itself costs more than all else that makes a tag.
+const pool = Buffer.alloc(4096)
+let used = pool.length
+
+function draw(count: number): Buffer {
+  if (used + count > pool.length) {
+    randomFillSync(pool)
+    used = 0
+  }
+  used += count
+  return pool.subarray(used - count, used)
+}
+
+export const newTag = () => draw(8).toString('hex')
+export const newCallId = () => draw(12).toString('hex')
 /** A first CSeq number that leaves room to count (RFC 3261 section 8.1.1.5). */
-export const newSequence = () => randomBytes(3).readUIntBE(0, 3) + 1
+export const newSequence = () => draw(3).readUIntBE(0, 3) + 1
 
 export function hostPort({ host, port }: Advertised): string {
   return `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`

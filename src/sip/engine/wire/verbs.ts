@@ -91,9 +91,18 @@ function cutMessage(id: string, payload: Buffer, cr: number): AppMessage {
   return { startLine, headers, body }
 }
 
-/** Time of day in UTC as the protocol writes it. */
+let second = -1
+let secondText = ''
+
+/** Time of day in UTC as the protocol writes it. Each frame has one, so that of a second is kept. */
 export function stackTime(now: Date): string {
-  return `${now.toISOString().slice(11, 23)}000`
+  const ms = now.getTime()
+  const current = Math.floor(ms / 1000)
+  if (current !== second) {
+    second = current
+    secondText = now.toISOString().slice(11, 20)
+  }
+  return `${secondText}${String(ms - current * 1000).padStart(3, '0')}000`
 }
 
 /** Leader of a request or response that an application is shown. */
