@@ -119,9 +119,15 @@ export function createAuth(deps: {
     }
   }
 
+  function refuseBanned(): Refusal {
+    return new Refusal('forbidden', 'too many wrong passwords from this address')
+  }
+
   async function check(request: CheckedRequest, kind: 'www' | 'proxy'): Promise<Proven> {
-    if (guard.banned(request.source)) throw new Refusal('forbidden', 'too many wrong passwords from this address')
+    const banned = guard.banned(request.source)
+    if (banned && !guard.knows(request.source)) throw refuseBanned()
     const answer = read(request)
+    if (banned && answer && !guard.knows(request.source, nameOf(answer))) throw refuseBanned()
     const algorithm = choice.accepted.find(one => one === answer?.algorithm)
     if (!answer || !algorithm) throw challenge(request, kind, false)
     // Also after a restart with a new secret: without `stale` phones would ask their people for the password.
@@ -134,7 +140,7 @@ export function createAuth(deps: {
     const right = sameText(computeResponse(answer, request, algorithm, ha1[algorithm], hash), answer.response)
     if (!proof || !right || !proof.enabled) {
       fact(request, answer.username, !proof ? 'unknown-user' : right ? 'disabled' : 'wrong-password')
-      guard.failed(request.source)
+      guard.failed(request.source, user.toLowerCase())
       throw challenge(request, kind, false)
     }
     // A phone without qop cannot count, so each nonce serves it once. Replays are not counted towards a ban: they
@@ -143,6 +149,7 @@ export function createAuth(deps: {
       fact(request, answer.username, 'replay')
       throw challenge(request, kind, true)
     }
+    guard.proved(request.source, proof.user)
     if (algorithm === 'MD5') noteMd5(proof.user, answer.realm)
     return { ok: true, user: proof.user, domain: answer.realm, algorithm }
   }
@@ -164,6 +171,10 @@ function splitName(username: string, realm: string) {
   const at = username.lastIndexOf('@')
   const withDomain = at > 0 && username.slice(at + 1).toLowerCase() === realm
   return { user: withDomain ? username.slice(0, at) : username, withDomain }
+}
+
+function nameOf(answer: DigestAnswer): string {
+  return splitName(answer.username, answer.realm).user.toLowerCase()
 }
 
 /** Host of a SIP URI in lower case; an empty text where there is none. */

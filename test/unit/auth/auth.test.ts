@@ -240,6 +240,20 @@ describe('auth', () => {
   })
 })
 
+describe('a ban', () => {
+  it('lets through who proved himself from that address, until he fails as often', async () => {
+    const { check, refusal, nonce } = setUp()
+    await check([answer(await nonce())])
+    const wrong = answer(await nonce(), { user: 'nobody', password: 'wrong' })
+    for (let i = 0; i < 3; i++) await refusal([wrong])
+    assert.equal((await refusal([wrong])).code, 'forbidden')
+    assert.equal((await refusal([])).code, 'unauthorized')
+    await check([answer(await nonce())])
+    for (let i = 0; i < 3; i++) await refusal([answer(await nonce(), { password: 'wrong' })])
+    assert.equal((await refusal([])).code, 'forbidden')
+  })
+})
+
 describe('bounds', () => {
   it('does not take a forgotten nonce for an unused one', () => {
     let time = 1000
