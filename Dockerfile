@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="Vaartha" \
   org.opencontainers.image.description="Self-hosted voice, meeting and message server" \
   org.opencontainers.image.licenses="Apache-2.0"
 ENV NODE_ENV=production \
-  NODE_OPTIONS="--disable-warning=ExperimentalWarning --enable-source-maps" \
+  NODE_OPTIONS="--disable-warning=ExperimentalWarning --expose-gc" \
   NODE_COMPILE_CACHE=/var/cache/vaartha \
   VAARTHA_DATA=/data
 WORKDIR /app

@@ -22,9 +22,18 @@ export function addServe(program: Command, load: Load): void {
       guardProcess(log)
       const server = await startServer(config, log)
       stop.when(() => server.close())
+      giveBackMemory()
       log.info({ domain: config.domain, data: config.data, seconds: Math.round(performance.now()) / 1000 }, 'ready')
       if (!options.quiet) await welcome(server)
     })
+}
+
+/**
+ * Reading and compiling the sources leaves 20 MB behind that V8 keeps until there is much work to do, which at home
+ * there never is. Done once, before anybody waits for an answer; nodeFlags make `gc` known.
+ */
+function giveBackMemory(): void {
+  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
 }
 
 /** The first signal closes the server, the second one ends the process at once. */

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ensureInstalled, pinnedNode } from './install.mjs'
+import { nodeFlags } from './node-flags.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 const args = process.argv.slice(2)
@@ -12,8 +13,7 @@ const cwdWanted = process.env.INIT_CWD ?? process.cwd()
 
 await ensureInstalled(root, { development: false })
 
-const flags = ['--disable-warning=ExperimentalWarning', '--enable-source-maps']
-const child = spawn(pinnedNode(root), [...flags, resolve(root, 'src/main.ts'), ...args], {
+const child = spawn(pinnedNode(root), [...nodeFlags, resolve(root, 'src/main.ts'), ...args], {
   stdio: 'inherit',
   cwd: cwdWanted,
 })

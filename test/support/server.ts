@@ -7,11 +7,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { nodeFlags } from '../../src/cli/node-flags.mjs'
 
 // The real program in a process of its own, on free loopback ports, with a data directory of its own.
 
 const root = resolve(import.meta.dirname, '../..')
-const flags = ['--disable-warning=ExperimentalWarning', join(root, 'src/main.ts')]
+const flags = [...nodeFlags, join(root, 'src/main.ts')]
 
 export interface Ports {
   sip: number

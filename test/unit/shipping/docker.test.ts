@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { test } from 'node:test'
+import { nodeFlags } from '../../../src/cli/node-flags.mjs'
 
 // What a Dockerfile promises, read from its text: no engine is needed to see that it names files that are there.
 
@@ -51,6 +52,11 @@ test('Node is process 1, so that it gets the signal that ends it', () => {
   assert.ok(existsSync(resolve(root, file!.replace('/app/', ''))))
   assert.deepEqual(JSON.parse(last('CMD')), ['serve'])
   assert.equal(last('STOPSIGNAL'), 'SIGTERM')
+})
+
+test('Node runs with the flags that it has everywhere', () => {
+  const options = /NODE_OPTIONS="([^"]*)"/.exec(last('ENV'))?.[1]
+  assert.equal(options, nodeFlags.join(' '))
 })
 
 test('the health check needs nothing but Node', () => {
