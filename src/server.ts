@@ -131,7 +131,10 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       addresses,
       allowed,
       publicAddress: config.network.publicAddress,
-      tls: { current: () => certificates.current(), onChange: listener => certificates.onChange(listener) },
+      tls: {
+        current: () => ({ ...certificates.current(), ca: certificates.caPem() }),
+        onChange: listener => certificates.onChange(listener),
+      },
       resolve: createResolve(),
       events,
       log: log.child({ room: 'sip' }),
