@@ -1,7 +1,7 @@
 // `npm test`: installs what tests need, then types, lint and every kind of test; ends with one line of counts.
 // A word or more chooses stages: check unit contract scenario interop bench. Plain JavaScript: any Node can start it.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -30,7 +30,7 @@ const wanted = process.argv.slice(2)
 const stages = wanted.length > 0 ? wanted : ['check', 'unit', 'contract', 'scenario', 'interop']
 
 await ensureInstalled(root, { development: true })
-// The rest needs a Node that strips types; this file may have been started by an older one.
+// The rest needs a Node that strips types and globs; this file may have been started by an older one.
 const node = pinnedNode(root)
 if (process.execPath !== node && process.env.VAARTHA_TEST_NODE !== '1') {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...wanted], {
@@ -87,7 +87,7 @@ async function check() {
 
 /** Runs each benchmark by itself, one after the other. */
 async function bench() {
-  const files = globSync('test/bench/*.bench.ts', { cwd: root }).sort()
+  const files = fs.globSync('test/bench/*.bench.ts', { cwd: root }).sort()
   let failed = 0
   for (const file of files) {
     say(file)
@@ -99,9 +99,9 @@ async function bench() {
 /** Runs the files of one kind with node:test and reads the counts from its TAP closing lines. */
 async function nodeTests(stage) {
   const pattern = { unit: 'test/{unit/**/,}*.test.ts' }[stage] ?? `test/${stage}/**/*.test.ts`
-  const files = globSync(pattern, { cwd: root }).sort()
+  const files = fs.globSync(pattern, { cwd: root }).sort()
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 }
-  const folder = mkdtempSync(join(tmpdir(), 'vaartha-test-'))
+  const folder = fs.mkdtempSync(join(tmpdir(), 'vaartha-test-'))
   const report = join(folder, 'report.tap')
   const serial = stage === 'unit' || stage === 'contract' ? [] : ['--test-concurrency=1']
   const code = await run(node, [
@@ -116,8 +116,8 @@ async function nodeTests(stage) {
     `--test-reporter-destination=${report}`,
     ...files,
   ])
-  const tap = existsSync(report) ? readFileSync(report, 'utf8') : ''
-  rmSync(folder, { recursive: true, force: true })
+  const tap = fs.existsSync(report) ? fs.readFileSync(report, 'utf8') : ''
+  fs.rmSync(folder, { recursive: true, force: true })
   const count = word => Number(new RegExp(`^# ${word} (\\d+)$`, 'm').exec(tap)?.[1] ?? 0)
   const counts = {
     passed: count('pass'),
@@ -169,5 +169,5 @@ function ensureTools(needed) {
 
 function onPath(program) {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return folders.some(folder => existsSync(join(folder, program)))
+  return folders.some(folder => fs.existsSync(join(folder, program)))
 }
