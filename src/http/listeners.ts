@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
+import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { AddressWatch } from '../network/interfaces.ts'
 
@@ -108,13 +109,10 @@ function shut(server: Server): void {
 
 function explain(error: NodeJS.ErrnoException, address: string, port: number, setting: string): Error {
   const place = `port ${port} on ${address}`
-  if (error.code === 'EADDRINUSE')
-    return new Error(`${place} is in use by another program: stop that, or choose another port with ${setting}`, {
-      cause: error,
-    })
-  if (error.code === 'EACCES')
-    return new Error(`${place} may not be opened by this user: choose a port above 1023 with ${setting}`, {
-      cause: error,
-    })
-  return error
+  const why: Record<string, string> = {
+    EADDRINUSE: `${place} is in use by another program: stop that, or choose another port with ${setting}`,
+    EACCES: `${place} may not be opened by this user: choose a port above 1023 with ${setting}`,
+  }
+  const text = why[error.code ?? ''] ?? `${place} can not be opened: ${error.message}`
+  return new Refusal('bad-config', text, { cause: error })
 }

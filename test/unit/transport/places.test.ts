@@ -39,7 +39,7 @@ test('a port in use is named, with its protocol, address and setting, and nothin
     const config = { udp: 0, tcp: 0, tls: 0, ws: 0, wss: 0, [protocol]: port }
     const start = startTransport({ config, deps: { ports: undefined as never } })
     const message = `${protocol.toUpperCase()} port ${port} on 127.0.0.1 is in use by another program: stop that, or choose another port with sip.${protocol}`
-    await assert.rejects(start, { code: 'EADDRINUSE', message })
+    await assert.rejects(start, { code: 'bad-config', message })
     await new Promise<void>(resolve => void other.close(() => resolve()))
   }
 })

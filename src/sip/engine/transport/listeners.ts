@@ -1,5 +1,6 @@
 import type { SecureContextOptions } from 'node:tls'
 import type { SipConfig } from '../../../config/schema.ts'
+import { Refusal } from '../../../errors.ts'
 import type { Protocol } from '../../../events.ts'
 import type { Logger } from '../../../log.ts'
 import type { AddressWatch, LocalAddress } from '../../../network/interfaces.ts'
@@ -172,5 +173,5 @@ function explain(cause: unknown, protocol: Protocol, address: string, port: numb
     EACCES: `${place} may not be opened by this user: choose a port above 1023 with sip.${protocol}`,
   }
   const text = why[code ?? ''] ?? `${place} can not be opened: ${(cause as Error).message}`
-  return Object.assign(new Error(text, { cause }), code === undefined ? {} : { code })
+  return new Refusal('bad-config', text, { cause })
 }
