@@ -125,7 +125,11 @@ function contactOf(message: SipMessage): string | undefined {
 }
 
 /** The dialog that our answer to `transaction` makes (section 12.1.1). */
-export function dialogAsCallee(transaction: ServerTransaction, response: SipMessage, app: App): Dialog {
+export function dialogAsCallee(
+  transaction: Pick<ServerTransaction, 'request' | 'flow'>,
+  response: SipMessage,
+  app: App,
+): Dialog {
   const { request, flow } = transaction
   const dialog = new Dialog({
     id: dialogId(request.callId, request.fromTag ?? ''),

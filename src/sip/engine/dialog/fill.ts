@@ -127,7 +127,7 @@ export function headerOf(headers: readonly (readonly [string, string])[], name: 
   return headers.find(([given]) => given.toLowerCase() === name)?.[1]
 }
 
-/** The tag of a From or To value. */
+/** The tag of a From or To value; what a name or a URI holds is none. */
 export function tagOf(value: string | undefined): string | undefined {
-  return value === undefined ? undefined : /;\s*tag=([^\s;>,]+)/i.exec(value)?.[1]
+  return value === undefined ? undefined : /;\s*tag=([^\s;>,]+)/i.exec(value.slice(value.lastIndexOf('>') + 1))?.[1]
 }
