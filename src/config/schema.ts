@@ -110,7 +110,12 @@ const auth = section('Proof of identity (RFC 3261 section 22, RFC 8760).', {
     'Wrong passwords from one address within `failureSeconds` before it is banned for a while.',
   ),
   failureSeconds: whole(60, 1, 86400, 'The window in which wrong passwords are counted, in seconds.'),
-  banSeconds: whole(300, 1, 86400, 'How long a banned address is answered 403, in seconds; those who proved themselves from it before are let through.'),
+  banSeconds: whole(
+    300,
+    1,
+    86400,
+    'How long a banned address is answered 403, in seconds; those who proved themselves from it before are let through.',
+  ),
 })
 
 const store = section('Where registrations live.', {

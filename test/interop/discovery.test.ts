@@ -91,7 +91,6 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
   it('settles two servers that start at the same time', async () => {
     const both = [announcer(box, 'one'), announcer(second, 'two')]
     const names = await Promise.all(both.map(async p => (await p.waitFor(/ready (\S+)/))[1]))
-    if (process.env.DEBUG_DISC) console.log('box has', names[0])
     assert.deepEqual(names.sort(), ['vaartha-2.local', 'vaartha.local'])
     await Promise.all(both.map(p => p.stop()))
   })
