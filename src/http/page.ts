@@ -134,8 +134,8 @@ ${table('registrations', `Registered phones: ${count ?? 'unknown'}`, ['Address',
 ${table(
   'people',
   `People: ${people?.length ?? 'unknown'}`,
-  ['Name', 'Shown as', ''],
-  (people ?? []).slice(0, mostRows).map(a => [a.user, a.displayName, a.enabled ? '' : 'disabled']),
+  ['Name', 'Shown as', 'State'],
+  (people ?? []).slice(0, mostRows).map(a => [a.user, a.displayName, a.enabled ? 'enabled' : 'disabled']),
   'Nobody yet. Add somebody with: vaartha user add <name>',
 )}
 ${table(
@@ -148,7 +148,7 @@ ${table(
 ${table(
   'parts',
   'Parts',
-  ['Part', '', 'Why'],
+  ['Part', 'State', 'Why'],
   Object.entries(deps.health().parts).map(([part, { on, why }]) => [part, on ? 'on' : 'off', why]),
   '',
 )}
