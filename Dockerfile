@@ -33,7 +33,7 @@ COPY --from=packages /app/node_modules node_modules
 COPY --from=sources /app ./
 USER node
 # Compiles every source once, so that the first start is as quick as the second.
-RUN node src/main.ts --help >/dev/null
+RUN node src/cli/warm-up.mjs >/dev/null
 VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=20s --timeout=5s --start-period=20s --retries=3 CMD ["node", "docker/healthcheck.mjs"]

@@ -1,6 +1,3 @@
-import { enableCompileCache } from 'node:module'
+import { runCli } from './cli/cli.ts'
 
-// Stripped and compiled sources are kept between starts, which makes the second start much faster.
-enableCompileCache()
-const { runCli } = await import('./cli/cli.ts')
 await runCli(process.argv.slice(2))

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { nodeEnvironment, nodeFlags } from './node-flags.mjs'
 
 /** The pinned Node when it is installed, else the one that runs this. */
 export function pinnedNode(root) {
@@ -33,13 +34,15 @@ export async function ensureInstalled(root, { development }) {
     )
     process.exit(1)
   }
+  // Without it the first start is slower and nothing else, so its failure is none of the installation's.
+  await run(pinnedNode(root), [...nodeFlags, resolve(root, 'src/cli/warm-up.mjs')], root, 'ignore', nodeEnvironment)
   writeFileSync(stamp, `${lock} ${development ? 'development' : 'production'}`)
 }
 
-/** Runs a command with its output on stderr; resolves to its exit code. */
-function run(command, args, cwd) {
+/** Runs a command with its output on stderr or nowhere; resolves to its exit code. */
+function run(command, args, cwd, output = 2, env = process.env) {
   return new Promise(done => {
-    const child = spawn(command, args, { cwd, stdio: ['ignore', 2, 2] })
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', output, output] })
     child.on('error', error => {
       process.stderr.write(`Vaartha: ${command} cannot be started: ${error.message}\n`)
       done(1)

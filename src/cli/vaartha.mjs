@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ensureInstalled, pinnedNode } from './install.mjs'
-import { nodeFlags } from './node-flags.mjs'
+import { nodeEnvironment, nodeFlags } from './node-flags.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 const args = process.argv.slice(2)
@@ -16,6 +16,7 @@ await ensureInstalled(root, { development: false })
 const child = spawn(pinnedNode(root), [...nodeFlags, resolve(root, 'src/main.ts'), ...args], {
   stdio: 'inherit',
   cwd: cwdWanted,
+  env: nodeEnvironment,
 })
 
 // A terminal's Ctrl-C reaches the child by itself as well; the server counts two signals within half a second as one.
