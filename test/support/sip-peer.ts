@@ -87,7 +87,25 @@ function createInbox(
   }
 }
 
-/** A peer over UDP on a free port of 127.0.0.1, talking to `to`. */
+const mostRemembered = 1000
+
+/**
+ * True for a request that came before (RFC 3261 section 17.2.3). A busy machine delays an answer beyond T1; a test
+ * that then took the repeat for its next request would answer a transaction that is over, and wait for ever.
+ */
+function createRepeatCheck(): (message: Received) => boolean {
+  const seen = new Set<string>()
+  return message => {
+    if (message.method === '' || message.method === 'ACK') return false
+    const key = `${message.method} ${message.header('Via')}`
+    if (seen.has(key)) return true
+    if (seen.size === mostRemembered) seen.clear()
+    seen.add(key)
+    return false
+  }
+}
+
+/** A peer over UDP on a free port of 127.0.0.1, talking to `to`; it absorbs repeated requests, as any phone does. */
 export async function createUdpPeer(to: number): Promise<Peer> {
   const socket: Socket = createSocket('udp4')
   await new Promise<void>(resolve => socket.bind(0, '127.0.0.1', resolve))
@@ -97,7 +115,11 @@ export async function createUdpPeer(to: number): Promise<Peer> {
     () => socket.close(),
     port,
   )
-  socket.on('message', bytes => peer.push(bytes.toString()))
+  const isRepeat = createRepeatCheck()
+  socket.on('message', bytes => {
+    const text = bytes.toString()
+    if (!isRepeat(readMessage(text))) peer.push(text)
+  })
   return peer
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { type EventEmitter, once } from 'node:events'
 import { after, before, test } from 'node:test'
 import type Srf from 'drachtio-srf'
 import { type EngineUnderTest, startEngineUnderTest } from '../../support/engine.ts'
@@ -164,10 +165,14 @@ test('failures reach the app: busy, nobody there, a pinned flow that is gone, ou
 test('the response of an awaited request is never lost', async () => {
   for (let turn = 0; turn < 100; turn++) {
     const send = server.srf.request.bind(server.srf) as (...args: unknown[]) => Promise<Srf.SrfRequest>
-    const sending = send(uri(), { method: 'OPTIONS' })
-    callee.send(sipResponse(await callee.request('OPTIONS'), 200, { tag: 'o' }))
+    const callId = unique()
+    const sending = send(uri(), { method: 'OPTIONS', headers: { 'Call-ID': callId } })
+    const options = await callee.wait(message => message.header('Call-ID') === callId)
+    callee.send(sipResponse(options, 200, { tag: 'o' }))
     const req = await sending
-    await new Promise<void>(resolve => req.on('response', () => resolve()))
+    const signal = AbortSignal.timeout(3000)
+    const [response] = (await once(req as unknown as EventEmitter, 'response', { signal })) as [Srf.SrfResponse]
+    assert.equal(response.status, 200)
   }
 })
 
