@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type EventEmitter, once } from 'node:events'
 import { after, before, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Srf from 'drachtio-srf'
 import { type EngineUnderTest, startEngineUnderTest } from '../../support/engine.ts'
 import {
@@ -82,6 +83,40 @@ test('a fork that answers second is acknowledged and hung up by the engine', asy
   callee.send(sipResponse(bye, 200))
   assert.equal(dialog.sip.remoteTag, 'one')
   await end(dialog)
+})
+
+test('a fork that answers after the INVITE transaction is over is hung up as well, and the call goes on', async () => {
+  const quick = await startEngineUnderTest({ t1: 4 })
+  const peer = await createUdpPeer(quick.udp)
+  const calling = quick.srf.createUAC(`sip:bob@127.0.0.1:${peer.port}`, { localSdp: sdp })
+  const invite = await peer.request('INVITE')
+  const accept = (tag: string) => peer.send(sipResponse(invite, 200, { tag, contact: peer.port, body: sdp }))
+  accept('one')
+  const dialog = await calling
+  await peer.request('ACK')
+  while (quick.engine.stats().clientTransactions > 0) await nextTurn()
+  accept('late')
+  const ack = await peer.request('ACK')
+  assert.equal(tagIn(ack.header('To')), 'late')
+  assert.equal(ack.header('CSeq'), invite.header('CSeq').replace('INVITE', 'ACK'))
+  const bye = await peer.request('BYE')
+  assert.equal(tagIn(bye.header('To')), 'late')
+  peer.send(sipResponse(bye, 200))
+  // Our ACK was lost, it seems: it is sent again, and the BYE is not.
+  accept('late')
+  assert.equal(tagIn((await peer.request('ACK')).header('To')), 'late')
+  // Neither a late ringing nor an answer to what we never sent is acknowledged.
+  peer.send(sipResponse(invite, 180, { tag: 'one', contact: peer.port }))
+  peer.send(sipResponse(invite, 200, { tag: 'x', contact: peer.port }).replace(/CSeq: \d+/, 'CSeq: 2147483647'))
+  const ended = dialog.destroy()
+  const own = await peer.request('BYE')
+  assert.equal(tagIn(own.header('To')), 'one')
+  peer.send(sipResponse(own, 200))
+  await ended
+  assert.deepEqual(peer.untaken(), [])
+  assert.equal(quick.engine.stats().dialogs, 0)
+  peer.close()
+  await quick.close()
 })
 
 test('CANCEL that a 200 overtakes: ACK and BYE', async () => {

@@ -81,6 +81,8 @@ export class Dialog {
   incoming: ServerTransaction | undefined
   readonly unacknowledged = new Map<number, Unacknowledged>()
   answered: Answered | undefined
+  /** Dialogs of other forks that answered our INVITE too late and were hung up, by their tag. */
+  declined: Map<string, Dialog> | undefined
   reliable: Reliable | undefined
   lastReliable = 0
   session: Session | undefined

@@ -53,6 +53,8 @@ const startLinePattern = /^([A-Z][A-Z0-9\-._]{0,31}) (\S+) SIP\/2\.0$/
 const requestSkip = new Set(['from', 'to', 'call-id', 'cseq', 'contact', 'max-forwards'])
 const withContact = new Set(['INVITE', 'SUBSCRIBE', 'REFER', 'REGISTER', 'UPDATE'])
 const forming = new Set(['INVITE', 'SUBSCRIBE'])
+/** Late answers of other forks that one call remembers. */
+const mostForks = 50
 
 export function createUac(ground: Ground, keeper: Keeper): Uac {
   const { dialogs, transactions, timers } = ground
@@ -227,7 +229,7 @@ export function createUac(ground: Ground, keeper: Keeper): Uac {
         reacknowledge(before)
         return
       }
-      declineFork(outgoing, response, flow)
+      declineFork(before, outgoing.request, response, flow)
       return
     }
     const existing = outgoing.early.get(response.toTag ?? '')
@@ -265,20 +267,39 @@ export function createUac(ground: Ground, keeper: Keeper): Uac {
     if (!dialog.ended && dialog.answered?.ack) void sendAck(ground, dialog, undefined)
   }
 
-  // Section 13.2.2.4: each 2xx of a fork makes a dialog; those that the application does not know are ended at once.
-  function declineFork(outgoing: Outgoing, response: SipMessage, flow: Flow): void {
-    const known = outgoing.early.get(response.toTag ?? '')
+  // Section 13.2.2.4: each 2xx of a fork makes a dialog; all but the first are ended at once.
+  function declineFork(first: Dialog, request: SipMessage, response: SipMessage, flow: Flow): void {
+    const tag = response.toTag ?? ''
+    first.declined ??= new Map()
+    const known = first.declined.get(tag)
     if (known) {
       reacknowledge(known)
       return
     }
-    const dialog = dialogAsCaller(outgoing.request, response, flow, outgoing.app, outgoing.direct)
+    if (first.declined.size === mostForks) return
+    const dialog = dialogAsCaller(request, response, flow, first.app, first.direct)
     dialog.confirmed = true
-    dialog.answered = { request: outgoing.request, sequence: outgoing.request.cseq.number, cancelled: false }
-    outgoing.early.set(dialog.remoteTag, dialog)
+    dialog.answered = { request, sequence: response.cseq.number, cancelled: false }
+    first.declined.set(tag, dialog)
     void sendAck(ground, dialog, undefined)
     const bye = requestInDialog(dialog, 'BYE', ++dialog.localSequence)
     void sendInDialog(ground, dialog, bye, { onResponse: ignore, onTimeout: ignore, onTransportError: ignore })
+  }
+
+  // After Timer M no transaction knows the INVITE any more, but while its call lives the call does.
+  function repeated(response: SipMessage, flow: Flow): boolean {
+    const { status, cseq, callId, fromTag = '', toTag = '' } = response
+    if (cseq.method !== 'INVITE' || status < 200 || status >= 300) return false
+    const dialog = dialogs.match(callId, fromTag, toTag)
+    if (dialog) {
+      reacknowledge(dialog)
+      return true
+    }
+    const first = dialogs.byId(dialogId(callId, fromTag))
+    const invite = first?.caller && first.confirmed ? first.answered?.request : undefined
+    if (!first || !invite || cseq.number > invite.cseq.number) return false
+    declineFork(first, invite, response, flow)
+    return true
   }
 
   function cancel(app: App, id: string, sip: AppMessage): Answer {
@@ -298,13 +319,7 @@ export function createUac(ground: Ground, keeper: Keeper): Uac {
   return {
     request,
     cancel,
-    repeated(response) {
-      if (response.cseq.method !== 'INVITE' || response.status >= 300) return false
-      const dialog = dialogs.match(response.callId, response.fromTag ?? '', response.toTag ?? '')
-      if (!dialog) return false
-      reacknowledge(dialog)
-      return true
-    },
+    repeated,
     abandon(app) {
       for (const outgoing of open.values()) {
         if (outgoing.app !== app || outgoing.answered) continue
