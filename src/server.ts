@@ -109,8 +109,9 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   location.start()
 
   let discovery: Discovery | undefined
+  const machine = hostname().toLowerCase()
   const names = () => [
-    ...new Set([domain, discovery?.name() ?? `${config.discovery.name}.local`, hostname(), 'localhost']),
+    ...new Set([domain, discovery?.name() ?? `${config.discovery.name}.local`, machine, 'localhost']),
   ]
   const certificates = own(
     'certificates',
