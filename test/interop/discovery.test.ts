@@ -94,4 +94,25 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     assert.deepEqual(names.sort(), ['vaartha-2.local', 'vaartha.local'])
     await Promise.all(both.map(p => p.stop()))
   })
+
+  it('leaves the name to a foreign host that has it', async () => {
+    await left.start(/Established/, 'avahi-publish', '-a', '-R', 'vaartha.local', '10.1.0.3')
+    const program = announcer(second, 'two')
+    await program.waitFor(/ready vaartha-2\.local/)
+    // The case before may have given this name to the other host; its goodbye takes a second (RFC 6762 section 10.1).
+    await until('10.1.0.2', () => resolve(left, 'vaartha-2.local'))
+    await program.stop()
+  })
+
+  it('works beside an avahi on the same host', async () => {
+    const beside = await startAvahi(second, 'second')
+    const program = announcer(second, 'two')
+    await program.waitFor(/ready (\S+)/)
+    const name = program.output().match(/ready (\S+)/)![1]!
+    await until('10.1.0.2', () => resolve(left, name))
+    await until('10.1.0.2', () => resolve(beside, name))
+    await until('10.1.0.2', () => resolve(left, 'second.local'))
+    await program.stop()
+    await beside.close()
+  })
 })
