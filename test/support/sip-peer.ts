@@ -105,8 +105,11 @@ function createRepeatCheck(): (message: Received) => boolean {
   }
 }
 
-/** A peer over UDP on a free port of 127.0.0.1, talking to `to`; it absorbs repeated requests, as any phone does. */
-export async function createUdpPeer(to: number): Promise<Peer> {
+/**
+ * A peer over UDP on a free port of 127.0.0.1, talking to `to`; it absorbs repeated requests, as any phone does.
+ * With `listen`, each message goes there at once, repeats too, and nothing can be waited for.
+ */
+export async function createUdpPeer(to: number, listen?: (message: Received) => void): Promise<Peer> {
   const socket: Socket = createSocket('udp4')
   await new Promise<void>(resolve => socket.bind(0, '127.0.0.1', resolve))
   const { port } = socket.address()
@@ -118,7 +121,8 @@ export async function createUdpPeer(to: number): Promise<Peer> {
   const isRepeat = createRepeatCheck()
   socket.on('message', bytes => {
     const text = bytes.toString()
-    if (!isRepeat(readMessage(text))) peer.push(text)
+    if (listen) listen(readMessage(text))
+    else if (!isRepeat(readMessage(text))) peer.push(text)
   })
   return peer
 }
