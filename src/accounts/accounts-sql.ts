@@ -134,7 +134,19 @@ export function createSqlAccounts(deps: {
     },
     async noteMd5(user, domain) {
       const found = await find(user, domain)
-      if (found && !found.md5Seen) await change('noteMd5', user, domain, { md5_seen: 1 })
+      if (!found || found.md5Seen) return
+      const { user: name, domain: realm } = found
+      await attempt('noteMd5', () =>
+        query
+          .updateTable('accounts')
+          .set({ md5_seen: 1 })
+          .where('domain', '=', realm)
+          .where('user', '=', name)
+          .execute(),
+      )
+      // Thousands of phones may come for the first time at once: the cache is mended here, not read anew for each of them.
+      const key = keyOf(name, realm)
+      if (cache?.has(key)) cache.set(key, { ...found, md5Seen: true })
     },
     async remove(user, domain) {
       const result = await attempt('remove', () =>
