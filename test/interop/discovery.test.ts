@@ -18,6 +18,12 @@ function announcer(host: Host, nodeId: string): Running {
   return host.spawn(process.execPath, [new URL('../support/announcer.ts', import.meta.url).pathname, settings])
 }
 
+/** Ends an announcer, which has to have said goodbye: what it leaves in caches spoils the next test. */
+async function leave(program: Running): Promise<void> {
+  await program.stop()
+  assert.match(program.output(), /closed/)
+}
+
 async function resolve(avahi: Avahi, name: string, family: '-4' | '-6' = '-4'): Promise<string | undefined> {
   return (await avahi.run('avahi-resolve', family, '-n', name)).trim().split(/\s+/)[1]
 }
@@ -72,8 +78,7 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     await until('10.2.0.9', () => resolve(right, 'vaartha.local').then(address => address ?? ''))
     assert.equal(await resolve(left, 'vaartha.local'), '10.1.0.1')
 
-    await program.stop()
-    assert.match(program.output(), /closed/)
+    await leave(program)
     await until(false, async () => /^=/m.test(await left.run('avahi-browse', '-rptk', '_sip._udp')))
   })
 
@@ -85,14 +90,14 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     assert.match(two.output(), /nameConflict {"name":"vaartha.local","next":"vaartha-2.local"}/)
     assert.equal(await resolve(left, 'vaartha.local'), '10.1.0.1')
     assert.equal(await resolve(left, 'vaartha-2.local'), '10.1.0.2')
-    await Promise.all([one.stop(), two.stop()])
+    await Promise.all([leave(one), leave(two)])
   })
 
   it('settles two servers that start at the same time', async () => {
     const both = [announcer(box, 'one'), announcer(second, 'two')]
     const names = await Promise.all(both.map(async p => (await p.waitFor(/ready (\S+)/))[1]))
     assert.deepEqual(names.sort(), ['vaartha-2.local', 'vaartha.local'])
-    await Promise.all(both.map(p => p.stop()))
+    await Promise.all(both.map(leave))
   })
 
   it('leaves the name to a foreign host that has it', async () => {
@@ -101,7 +106,7 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     await program.waitFor(/ready vaartha-2\.local/)
     // The case before may have given this name to the other host; its goodbye takes a second (RFC 6762 section 10.1).
     await until('10.1.0.2', () => resolve(left, 'vaartha-2.local'))
-    await program.stop()
+    await leave(program)
   })
 
   it('works beside an avahi on the same host', async () => {
@@ -112,7 +117,7 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     await until('10.1.0.2', () => resolve(left, name))
     await until('10.1.0.2', () => resolve(beside, name))
     await until('10.1.0.2', () => resolve(left, 'second.local'))
-    await program.stop()
+    await leave(program)
     await beside.close()
   })
 })

@@ -14,7 +14,6 @@ const addresses = watchAddresses({ listen: [], include: [] }, 100)
 // In the server other rooms keep the process alive while the network refuses a socket and discovery waits to try again.
 const alive = setInterval(() => {}, 1000)
 const discovery = await announce({ ...settings, addresses, events, log })
-say(`ready ${discovery.name()}`)
 process.once('SIGTERM', async () => {
   addresses.close()
   await discovery.close()
@@ -22,3 +21,5 @@ process.once('SIGTERM', async () => {
   say('closed')
 })
 process.on('SIGHUP', () => discovery.update([{ type: 'vaartha', protocol: 'tcp', port: 9999 }]))
+// Last, because a test may end this program as soon as it reads that.
+say(`ready ${discovery.name()}`)
