@@ -2,7 +2,7 @@
 // A word or more chooses stages: check unit contract scenario interop bench. Plain JavaScript: any Node can start it.
 import { spawn, spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ensureInstalled, pinnedNode } from '../src/cli/install.mjs'
@@ -103,12 +103,13 @@ async function nodeTests(stage) {
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 }
   const folder = fs.mkdtempSync(join(tmpdir(), 'vaartha-test-'))
   const report = join(folder, 'report.tap')
-  const serial = stage === 'unit' || stage === 'contract' ? [] : ['--test-concurrency=1']
+  // Node leaves one core idle by default, which is half of a small machine; whole servers run one at a time.
+  const parallel = stage === 'unit' || stage === 'contract' ? Math.max(2, availableParallelism()) : 1
   const code = await run(node, [
     '--disable-warning=ExperimentalWarning',
     '--expose-gc',
     '--test',
-    ...serial,
+    `--test-concurrency=${parallel}`,
     '--test-timeout=600000',
     '--test-reporter=dot',
     '--test-reporter-destination=stdout',
