@@ -44,8 +44,27 @@ export interface Facts {
   addressesChanged: { addresses: string[] }
   nameClaimed: { name: string }
   nameConflict: { name: string; next: string }
+  /** A party's media goes through this server, or has ceased to. `ms` is how long it did. */
+  legOpened: { leg: string; profile: 'webrtc' | 'plain' }
+  legClosed: { leg: string; profile: 'webrtc' | 'plain'; ms: number }
+  /** The SFU worker's way onto this machine (`why` in words), and a worker process that died and was replaced. */
+  mediaStateChanged: { sfu: 'ready' | 'preparing' | 'unavailable'; why: string }
+  workerDied: { pid: number; legs: number }
+  groupStarted: { group: string; meeting: string }
+  groupChanged: {
+    meeting: string
+    change: 'joined' | 'left' | 'muted' | 'unmuted' | 'locked' | 'unlocked' | 'recording' | 'speaker'
+    who: string
+    members: number
+  }
+  /** The shape of a meeting's media; `ms` from the decision to everybody being on the new one. */
+  topologyChanged: { meeting: string; from: Topology; to: Topology; ms: number; rolledBack: boolean }
+  groupEnded: { meeting: string; seconds: number; most: number }
   certificateChanged: { names: string[]; notAfter: string }
 }
+
+/** How the media of a meeting flows: between two, each to each, or through the SFU. */
+export type Topology = 'direct' | 'mesh' | 'sfu'
 
 export type CallResult =
   | 'answered'

@@ -143,6 +143,31 @@ const calls = section('Calls between registered people.', {
   historyDays: whole(365, 1, 36500, 'How many days call records are kept.'),
 })
 
+const media = section('Voice and video that goes through this server: browsers with phones, meetings, recordings.', {
+  workers: whole(0, 0, 256, 'SFU worker processes; 0 is one for each processor core.'),
+  port: port(44400, 'UDP and TCP port for the media of browsers; each further worker takes the next one.'),
+  rtpPorts: text('45000-45999', 'UDP ports for the media of plain phones, first to last.'),
+  trunkPorts: text('46000-46999', 'Loopback UDP ports between the SFU workers and the audio thread, first to last.'),
+  speakers: whole(3, 1, 8, 'How many people may be heard at once in a meeting.'),
+  build: oneOf(
+    ['auto', 'never'],
+    'auto',
+    'Whether the SFU worker may be built on this machine where no prebuilt one can be had.',
+  ),
+  mixer: oneOf(['embedded', 'freeswitch'], 'embedded', 'What mixes meetings: this program, or a FreeSWITCH.'),
+  freeswitch: section('Where FreeSWITCH listens, when `mixer` is `freeswitch`.', {
+    host: text('127.0.0.1', 'Host of its event socket.'),
+    port: port(8021, 'Port of its event socket.'),
+    secret: text('', 'Its event socket password; there is no default.'),
+  }),
+})
+
+const groups = section('Groups and meetings.', {
+  most: whole(100, 2, 10000, 'Most people in one meeting, unless the group says otherwise.'),
+  meshMost: whole(8, 2, 16, 'Most people whose browsers send to each other directly; one more moves all to the SFU.'),
+  meshBack: whole(6, 2, 16, 'So many or fewer for ten seconds go back from the SFU to sending directly.'),
+})
+
 const discovery = section('mDNS on the local network.', {
   enabled: flag(true, 'Announce this server on the local network.'),
   name: text('vaartha', 'Host name to claim under `.local`; `-2`, `-3` … is added while another host has it.'),
@@ -187,6 +212,8 @@ export const configSchema = object(
     auth,
     store,
     calls,
+    media,
+    groups,
     discovery,
     http,
     certificates,

@@ -25,6 +25,14 @@ const facts: Record<FactName, boolean> = {
   nameClaimed: true,
   nameConflict: true,
   certificateChanged: true,
+  legOpened: true,
+  legClosed: true,
+  mediaStateChanged: true,
+  workerDied: true,
+  groupStarted: true,
+  groupChanged: true,
+  topologyChanged: true,
+  groupEnded: true,
 }
 
 const mostClients = 32
