@@ -100,7 +100,7 @@ const auth = section('Proof of identity (RFC 3261 section 22, RFC 8760).', {
   md5: flag(true, 'Accept MD5, offered after SHA-256 for phones that know nothing better.'),
   md5Agents: list(
     'How the User-Agent of phones begins that give up when they are offered SHA-256 at all; these are offered MD5 alone.',
-    ['baresip v0.', 'baresip v1.', 'SIPp'],
+    ['baresip v0.', 'baresip v1.', 'SIPp', 'JsSIP', 'SIP.js'],
   ),
   nonceSeconds: whole(300, 10, 86400, 'How long a nonce may be used.'),
   failures: whole(
