@@ -60,6 +60,7 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
   const env: NodeJS.ProcessEnv = {
     PATH: process.env['PATH'],
     HOME: process.env['HOME'],
+    ...pick(['XDG_CACHE_HOME', 'MEDIASOUP_WORKER_BIN']),
     NODE_COMPILE_CACHE: join(tmpdir(), 'vaartha-compile-cache'),
     VAARTHA_CONFIG: config,
     VAARTHA_DATA: join(data, 'data'),
@@ -167,4 +168,11 @@ async function isFree(port: number): Promise<boolean> {
   } finally {
     await Promise.all([new Promise(done => server.close(done)), new Promise<void>(done => socket.close(done))])
   }
+}
+
+/** Those variables of this process that are set. */
+function pick(names: readonly string[]): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    names.filter(name => process.env[name] !== undefined).map(name => [name, process.env[name]]),
+  )
 }
