@@ -1,3 +1,4 @@
+import { Refusal } from '../errors.ts'
 import { reasonHeader, tagOf } from './headers.ts'
 import { asBranchStatus, bestOf } from './outcome.ts'
 import type { Target } from './route.ts'
@@ -14,6 +15,8 @@ export interface Branch {
   toTag?: string
   /** Set when it was asked again with the Min-SE of its 422. */
   retried?: boolean
+  /** The body that it was rung with. */
+  body?: string | undefined
 }
 
 export interface ForkUser {
@@ -28,10 +31,13 @@ export interface ForkUser {
   onRedirect(contacts: string): Promise<Target[]>
 }
 
+/** The body of every INVITE, or what makes one for each contact; a Refusal fails that branch alone. */
+export type BranchBody = string | undefined | ((branch: Branch) => Promise<string | undefined>)
+
 export interface ForkOptions {
   srf: SrfPort
   headers: Headers
-  body: string | undefined
+  body: BranchBody
   ringMs: number
   mostRedirects: number
   mostForks: number
@@ -71,9 +77,25 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
 
   function launch(branch: Branch, withHeaders: Headers): void {
     if (!branches.includes(branch)) branches.push(branch)
+    if (typeof body !== 'function' || branch.body !== undefined)
+      return send(branch, withHeaders, branch.body ?? (body as string | undefined))
+    body(branch).then(
+      made => {
+        branch.body = made
+        if (branch.cancelled) fail(branch, 487, undefined)
+        else send(branch, withHeaders, made)
+      },
+      (error: unknown) => {
+        fail(branch, error instanceof Refusal ? error.sipStatus : 500, undefined)
+        if (!(error instanceof Refusal)) throw error
+      },
+    )
+  }
+
+  function send(branch: Branch, withHeaders: Headers, made: string | undefined): void {
     const { uri, proxy } = branch.target
     try {
-      srf.request(uri, { method: 'INVITE', proxy, headers: { ...withHeaders }, body }, (error, sent) => {
+      srf.request(uri, { method: 'INVITE', proxy, headers: { ...withHeaders }, body: made }, (error, sent) => {
         if (error || sent === undefined) return fail(branch, 480, undefined)
         branch.sent = sent
         sent.on('response', (response, ack) => onResponse(branch, withHeaders, response, ack))

@@ -96,11 +96,14 @@ export class Leg {
 
   /**
    * Changes the session by a re-INVITE of ours; `body` undefined asks for an offer, and then the ACK is the caller's. Who
-   * asks in the same moment is waited for (RFC 3261 section 14.1). Never rejects.
+   * asks in the same moment is waited for (RFC 3261 section 14.1), and a function makes the body anew after that. Never
+   * rejects but for what that function throws.
    */
-  async offer(body: string | undefined, headers: Headers = {}): Promise<Answer> {
+  async offer(body: string | undefined | (() => Promise<string>), headers: Headers = {}): Promise<Answer> {
     for (let tries = 3; ; tries--) {
-      const answer = this.ended ? gone : this.asking || this.asked ? busy : await this.#offerOnce(body, headers)
+      const free = !this.ended && !this.asking && !this.asked
+      const made = free && typeof body === 'function' ? await body() : (body as string | undefined)
+      const answer = this.ended ? gone : this.asking || this.asked ? busy : await this.#offerOnce(made, headers)
       if (answer.status !== 491 || tries === 0) return answer
       await wait(200 + Math.random() * 1800, undefined, { ref: false })
     }

@@ -1,8 +1,8 @@
 import { Refusal } from '../errors.ts'
 import type { Binding } from '../location/store.ts'
+import type { Logger } from '../log.ts'
 import { splitList } from '../sip/engine/message/syntax.ts'
-import type { Call } from './call.ts'
-import { createFork, type Fork, type ForkUser } from './fork.ts'
+import { type BranchBody, createFork, type Fork, type ForkUser } from './fork.ts'
 import { type Party, readAddress } from './headers.ts'
 import { calledUser, chooseTargets, type Origin, type Target } from './route.ts'
 import type { Headers, SrfPort } from './sip.ts'
@@ -17,14 +17,20 @@ export interface RingerDeps {
   bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
 }
 
+/** Who rings: what it started is noted in `forks`. */
+export interface Ringing {
+  readonly forks: Fork[]
+  readonly log: Logger
+}
+
 export interface Ringer {
   /** Who is called and where they are. Throws Refusal: unknown 404, not registered 480. */
   find(user: string, except?: Origin, uri?: string): Promise<{ callee: Party; targets: Target[] }>
   /** Rings `targets` for `call`; the fork ends by `user`'s onAnswer or onFailure, or when it is cancelled. */
   ring(
-    call: Call,
+    call: Ringing,
     targets: readonly Target[],
-    invite: { headers: Headers; body: string | undefined },
+    invite: { headers: Headers; body: BranchBody },
     user: Omit<ForkUser, 'onRedirect'>,
   ): Fork
 }
@@ -46,7 +52,7 @@ export function createRinger(deps: RingerDeps): Ringer {
   }
 
   /** A phone may send callers to other people of this server, never elsewhere: that would be toll fraud's open door. */
-  async function redirect(call: Call, contacts: string): Promise<Target[]> {
+  async function redirect(call: Ringing, contacts: string): Promise<Target[]> {
     const targets: Target[] = []
     for (const contact of splitList(contacts).slice(0, config.mostForks)) {
       const address = readAddress(contact)

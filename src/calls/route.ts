@@ -1,5 +1,6 @@
 import { Refusal } from '../errors.ts'
 import type { Binding } from '../location/store.ts'
+import type { Profile } from '../media/media.ts'
 import { bytes } from '../sip/engine/message/message.ts'
 import { formatHost, parseUri, unescapeUser } from '../sip/engine/message/uri.ts'
 import type { Incoming } from './sip.ts'
@@ -12,6 +13,10 @@ export interface Target {
   proxy?: string
   aor: string
   userAgent: string
+  /** What it speaks: browsers are the ones behind WebSockets. */
+  profile: Profile
+  /** The address that its signalling comes from. */
+  address: string
 }
 
 /** The user that a request-URI names. Throws Refusal: another domain is 403 (no relaying), no user 404, foreign scheme 416. */
@@ -65,7 +70,8 @@ export function chooseTargets(
  */
 export function targetOf(binding: Binding): Target {
   const { contact, aor, userAgent, path, source, protocol, flow } = binding
-  const common = { uri: contact, aor, userAgent }
+  const profile: Profile = protocol === 'ws' || protocol === 'wss' ? 'webrtc' : 'plain'
+  const common = { uri: contact, aor, userAgent, profile, address: source.address }
   const hop = path[0]
   // A Path is the network's word: it may not choose a flow of ours.
   if (hop !== undefined) return { ...common, proxy: (/<([^>]*)>/.exec(hop)?.[1] ?? hop).replace(/;fl=[^;?]*/gi, '') }

@@ -1,0 +1,338 @@
+import { Refusal, type RefusalCode } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { LegEvent, Media, Profile, Stream } from '../media/media.ts'
+import { type Branch, dialogIdOf, type Fork } from './fork.ts'
+import { accepting, identity, opening, type Party, reasonHeader, tagOf } from './headers.ts'
+import { Leg } from './leg.ts'
+import { LocalDialog } from './local-dialog.ts'
+import type { Ringer } from './ring.ts'
+import type { Target } from './route.ts'
+import { type Ack, type Headers, type Incoming, type Reply, type Response, reply, type SrfPort } from './sip.ts'
+import type { Replaces } from './transfer.ts'
+
+export type { LocalDialog, LocalDialogEvents } from './local-dialog.ts'
+
+export interface LocalDeps {
+  srf: SrfPort
+  media: Media
+  ringer: Ringer
+  domain: string
+  config: { sessionExpires: number; minSe: number }
+  /** What an SDP's sender speaks. */
+  profileOf(sdp: string): Profile
+  log: Logger
+}
+
+/** What both directions may say of the dialog to be. */
+export interface LocalOptions {
+  /** A Contact of ours, for example `<sip:family@localhost>;isfocus`: the engine fills in the host for `localhost`. */
+  contact?: string | undefined
+  /** More headers of our INVITE, or of our answer. */
+  headers?: Headers | undefined
+  /** m-lines to offer, or that may be accepted. */
+  streams?: readonly Stream[] | ((profile: Profile) => readonly Stream[]) | undefined
+  /** For logs. */
+  label?: Record<string, string> | undefined
+}
+
+export interface AnswerOptions extends LocalOptions {
+  /** A provisional response first (183 with our SDP), and the 200 when `until` resolves. */
+  early?: { status: 180 | 183; until: Promise<unknown> } | undefined
+}
+
+export interface InviteOptions extends LocalOptions {
+  /** Who calls, as the rung ones see it. */
+  from: Party
+  onRinging?: ((aor: string) => void) | undefined
+  /** Gives up ringing. */
+  signal?: AbortSignal | undefined
+  ringMs?: number | undefined
+}
+
+/** Whom to ring: a person's contacts, the device of a GRUU, or contacts that are known. */
+export type Callee = { user: string; uri?: string } | { party: Party; targets: readonly Target[] }
+
+export interface LocalDialogs {
+  /** Answers an INVITE ourselves. Throws Refusal (nothing has been answered then): 488, 400, 487 when cancelled, 503 without media. */
+  answer(req: Incoming, res: Reply, party: Party, options?: AnswerOptions): Promise<LocalDialog>
+  /** Calls; the first contact that answers wins. Throws Refusal: nobody there (404, 480), busy, declined, cancelled. */
+  invite(callee: Callee, options: InviteOptions): Promise<LocalDialog>
+  /** Makes a dialog that a call lets go of one with ourselves, by re-INVITE. Throws Refusal when it does not take that. */
+  adopt(leg: Leg, towards: { profile: Profile; address: string }, options?: LocalOptions): Promise<LocalDialog>
+  /** The dialog that a Replaces header means. */
+  locate(replaces: Replaces): LocalDialog | undefined
+  list(): LocalDialog[]
+  /** Ends all and waits for their BYEs. */
+  close(): Promise<void>
+}
+
+/** Dialogs whose other end is this server: focuses of meetings, echo and delay tests. */
+export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
+  const { srf, media, ringer, domain, config, profileOf } = deps
+  const dialogs = new Set<LocalDialog>()
+  let closing = false
+
+  /** Until a leg has its dialog, what it tells waits. */
+  function listen() {
+    const early: LegEvent[] = []
+    const ear = {
+      dialog: undefined as LocalDialog | undefined,
+      onEvent(event: LegEvent) {
+        if (ear.dialog) ear.dialog.onMedia(event)
+        else if (early.length < 32) early.push(event)
+      },
+      give(dialog: LocalDialog) {
+        ear.dialog = dialog
+        for (const event of early.splice(0)) dialog.onMedia(event)
+      },
+    }
+    return ear
+  }
+
+  function enter(leg: Leg, mediaLeg: string, invite: Incoming | Response, options: LocalOptions, profile: Profile) {
+    const dialog = new LocalDialog(
+      {
+        media,
+        log: deps.log.child({ dialog: leg.id, ...options.label }),
+        contact: options.contact,
+        streams: streamsFor(options, profile),
+        onEnd: ended => dialogs.delete(ended),
+      },
+      leg,
+      mediaLeg,
+      invite,
+    )
+    dialogs.add(dialog)
+    return dialog
+  }
+
+  async function answer(req: Incoming, res: Reply, party: Party, options: AnswerOptions = {}): Promise<LocalDialog> {
+    if (closing) throw new Refusal('too-busy')
+    let cancelled = false
+    req.on('cancel', () => {
+      cancelled = true
+    })
+    req.on('update', (_update, answer) => reply(answer, 491))
+    const profile = req.body ? profileOf(req.body) : profileOfSender(req)
+    const ear = listen()
+    const { leg, sdp } = await media.allocate({
+      profile,
+      towards: req.source_address,
+      offer: req.body || undefined,
+      streams: streamsFor(options, profile),
+      onEvent: ear.onEvent,
+      label: options.label,
+    })
+    const headers: Headers = {
+      ...accepting(req, config),
+      ...(options.contact ? { Contact: options.contact } : {}),
+      'Content-Type': 'application/sdp',
+      ...options.headers,
+    }
+    try {
+      if (options.early) {
+        const { status, until } = options.early
+        reply(res, status, status === 183 ? { headers, body: sdp } : {})
+        await until
+      }
+      if (cancelled) throw new Refusal('request-terminated')
+      const sent = await send200(res, headers, sdp)
+      const dialog = new Leg(srf, nobody, party, res.stackDialogId ?? '')
+      dialog.learn(req)
+      dialog.localSdp = sdp
+      dialog.toTag = tagOf(sent)
+      dialog.confirmed = true
+      const local = enter(dialog, leg, req, options, profile)
+      if (!req.body) local.awaitAnswer()
+      ear.give(local)
+      return local
+    } catch (error) {
+      await media.release(leg)
+      throw error
+    }
+  }
+
+  async function invite(callee: Callee, options: InviteOptions): Promise<LocalDialog> {
+    if (closing) throw new Refusal('too-busy')
+    const found =
+      'targets' in callee
+        ? { callee: callee.party, targets: callee.targets }
+        : await ringer.find(callee.user, undefined, callee.uri)
+    if (options.signal?.aborted) throw new Refusal('request-terminated')
+    const legs = new Map<Branch, { leg: string; ear: ReturnType<typeof listen>; profile: Profile }>()
+    const release = async (but?: Branch) => {
+      await Promise.all([...legs].map(([branch, { leg }]) => (branch === but ? undefined : media.release(leg))))
+    }
+    const body = async (branch: Branch) => {
+      const { profile, address } = branch.target
+      const ear = listen()
+      const streams = streamsFor(options, profile)
+      const made = await media.allocate({
+        profile,
+        towards: address,
+        streams,
+        onEvent: ear.onEvent,
+        label: options.label,
+      })
+      legs.set(branch, { leg: made.leg, ear, profile })
+      if (branch.cancelled) await media.release(made.leg)
+      return made.sdp
+    }
+    const headers: Headers = {
+      ...opening(config, false),
+      ...identity(options.from, domain),
+      To: `<sip:${found.callee.user}@${domain}>`,
+      'Content-Type': 'application/sdp',
+      ...(options.contact ? { Contact: options.contact } : {}),
+      ...options.headers,
+    }
+    const { branch, response } = await ringUntil(found.targets, headers, body, options).catch(async error => {
+      await release()
+      throw error
+    })
+    await release(branch)
+    const own = legs.get(branch)!
+    const dialog = dialogOf(branch, response, found.callee)
+    dialog.localSdp = branch.body ?? ''
+    const local = enter(dialog, own.leg, response, options, own.profile)
+    try {
+      await media.answer(own.leg, response.body ?? '')
+    } catch (error) {
+      await local.bye(reasonHeader(488, 'No common media'))
+      throw error
+    }
+    own.ear.give(local)
+    return local
+  }
+
+  function ringUntil(
+    targets: readonly Target[],
+    headers: Headers,
+    body: (branch: Branch) => Promise<string | undefined>,
+    options: InviteOptions,
+  ): Promise<{ branch: Branch; response: Response }> {
+    const ringing = { forks: [] as Fork[], log: deps.log }
+    return new Promise((resolve, reject) => {
+      const giveUp = () => {
+        for (const fork of ringing.forks) fork.cancel(reasonHeader(487, 'Not wanted any more'))
+        done()
+        reject(new Refusal('request-terminated'))
+      }
+      const timer = options.ringMs === undefined ? undefined : setTimeout(giveUp, options.ringMs)
+      const done = () => {
+        clearTimeout(timer)
+        options.signal?.removeEventListener('abort', giveUp)
+      }
+      options.signal?.addEventListener('abort', giveUp)
+      const user = {
+        onProgress(branch: Branch, response: Response, ack: Ack) {
+          if (response.has('RSeq')) ack()
+          if (response.status > 100) options.onRinging?.(branch.target.aor)
+        },
+        onAnswer(branch: Branch, response: Response, ack: Ack) {
+          done()
+          ack()
+          resolve({ branch, response })
+        },
+        onLate(branch: Branch, response: Response, ack: Ack) {
+          ack()
+          void dialogOf(branch, response, options.from).bye(reasonHeader(200, 'Call completed elsewhere'))
+        },
+        onFailure(status: number) {
+          done()
+          reject(asRefusal(status))
+        },
+      }
+      ringer.ring(ringing, targets, { headers, body }, user)
+    })
+  }
+
+  async function adopt(
+    leg: Leg,
+    { profile, address }: { profile: Profile; address: string },
+    options: LocalOptions = {},
+  ): Promise<LocalDialog> {
+    const ear = listen()
+    const streams = streamsFor(options, profile)
+    const made = await media.allocate({
+      profile,
+      towards: address,
+      streams,
+      onEvent: ear.onEvent,
+      label: options.label,
+    })
+    try {
+      const headers = options.contact ? { Contact: options.contact } : {}
+      const answer = await leg.offer(made.sdp, { ...headers, ...options.headers })
+      if (answer.status >= 300 || answer.response === undefined) throw asRefusal(answer.status)
+      await media.answer(made.leg, answer.response.body ?? '')
+      const local = enter(leg, made.leg, answer.response, options, profile)
+      ear.give(local)
+      return local
+    } catch (error) {
+      await media.release(made.leg)
+      throw error
+    }
+  }
+
+  function dialogOf(branch: Branch, response: Response, party: Party): Leg {
+    const leg = new Leg(srf, nobody, party, dialogIdOf(response, branch.sent!))
+    leg.learn(response)
+    leg.toTag = tagOf(response.get('To'))
+    leg.confirmed = true
+    return leg
+  }
+
+  return {
+    answer,
+    invite,
+    adopt,
+    locate: replaces => [...dialogs].find(({ dialog }) => dialog.isMeantBy(replaces)),
+    list: () => [...dialogs],
+    async close() {
+      closing = true
+      await Promise.all([...dialogs].map(dialog => dialog.bye(reasonHeader(503, 'The server stops'))))
+    },
+  }
+}
+
+function streamsFor({ streams }: LocalOptions, profile: Profile): readonly Stream[] | undefined {
+  return typeof streams === 'function' ? streams(profile) : streams
+}
+
+/** Who made no offer is known by its transport: browsers come over WebSockets. */
+export function profileOfSender(req: Incoming): Profile {
+  return /^SIP\s*\/\s*2\.0\s*\/\s*wss?\b/i.test(req.get('Via') ?? '') ? 'webrtc' : 'plain'
+}
+
+/** Resolves with the To of what was sent. */
+function send200(res: Reply, headers: Headers, body: string): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    if (res.finalResponseSent) return reject(new Refusal('request-terminated'))
+    reply(res, 200, { headers, body }, (error, sent) => {
+      if (error) reject(new Refusal('request-terminated', undefined, { cause: error }))
+      else resolve(sent?.get('To'))
+    })
+  })
+}
+
+const refusals: Record<number, RefusalCode> = {
+  403: 'forbidden',
+  404: 'not-found',
+  408: 'request-timeout',
+  415: 'unsupported-media',
+  481: 'no-such-call',
+  486: 'busy-here',
+  487: 'request-terminated',
+  488: 'not-acceptable-here',
+  491: 'request-pending',
+  600: 'busy-here',
+  606: 'not-acceptable-here',
+}
+
+function asRefusal(status: number): Refusal {
+  return new Refusal(refusals[status] ?? 'temporarily-unavailable', `answered ${status}`)
+}
+
+/** Who owns a dialog in the moment between its answer and its LocalDialog. */
+const nobody = { onRequest: (_leg: Leg, _req: Incoming, res: Reply) => reply(res, 491) }
