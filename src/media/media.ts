@@ -22,6 +22,10 @@ export interface LegWish {
   offer?: string | undefined
   /** m-lines to offer, or, with `offer`, what may be accepted of it by kind and order; default: one audio stream. */
   streams?: readonly Stream[] | undefined
+  /** Offer SDES keys (RFC 4568) to a plain party; an offer of its own decides by itself. */
+  secure?: boolean | undefined
+  /** Legs with the same word are put on one worker while it has room: the id of the call or meeting. */
+  near?: string | undefined
   /** Called with what happens to this leg until it is released. */
   onEvent?: ((event: LegEvent) => void) | undefined
   /** For logs: the call or group, and who. */
@@ -37,7 +41,12 @@ export type LegEvent =
   | { type: 'silent'; ms: number }
   /** Whether the party speaks, with hysteresis. */
   | { type: 'speaking'; on: boolean }
-  /** What carried the leg has died and was rebuilt: the owner must send `offer(leg)` by re-INVITE. */
+  /** Whom the m-line `mid` shows (video) or carries (audio slots of a meeting) from now on. */
+  | { type: 'tile' | 'slot'; mid: string; leg: string | undefined }
+  /**
+   * The owner must send `offer(leg)` by re-INVITE: what carried the leg has died and was rebuilt, or there is more to send
+   * than was agreed (videos in a meeting).
+   */
   | { type: 'rebuilt' }
   /** It cannot be carried any more. */
   | { type: 'lost'; why: string }
