@@ -1,27 +1,131 @@
 import type { AudioCodec } from '../audio/audio.ts'
+import { type Concealer, createConcealer } from './conceal.ts'
+import { compress, expand, type Law } from './g711.ts'
+import { G722Decoder, G722Encoder } from './g722.ts'
+import { createLevelMeter, type LevelMeter } from './level.ts'
+import type { Opus, OpusOptions } from './opus.ts'
+import { createResampler } from './resample.ts'
 
 /** Turns one stream's payloads into PCM (16 bit, one channel, at the rate that was asked for). */
 export interface Decoder {
   /** Whatever length the payload has; undefined when it is no payload of this codec. Valid until the next call. */
   decode(payload: Uint8Array): Int16Array | undefined
-  /** `samples` in place of a packet that was lost. */
+  /** About `samples` in place of a packet that was lost; empty when nothing is known yet. Valid until the next call. */
   conceal(samples: number): Int16Array
-  /** The lost packet before `payload`, as far as `payload` tells (Opus in-band FEC); undefined when it does not. */
+  /** The lost packet before `payload`, as far as `payload` tells (Opus in-band FEC). */
   decodeFec?(payload: Uint8Array, samples: number): Int16Array | undefined
   free(): void
 }
 
 /** Turns PCM of one rate into payloads of one stream. */
 export interface Encoder {
-  /** One packet; `pcm` is 10 to 60 ms. Valid until the next call. */
-  encode(pcm: Int16Array): Uint8Array
+  /** One packet for 10 to 60 ms of PCM; undefined in the moment in which the codec is still being made. Valid until the next call. */
+  encode(pcm: Int16Array): Uint8Array | undefined
   /** Called before the frame with which a listener changes over from another encoder: that frame leans on nothing earlier. */
   restart(): void
   free(): void
 }
 
-/** Codecs of one thread, made by `loadCodecs`. */
+/** Codecs of one thread. */
 export interface Codecs {
-  decoder(codec: AudioCodec, rate: number): Decoder
-  encoder(codec: AudioCodec, rate: number): Encoder
+  decoder(codec: AudioCodec, rate: MixRate): Decoder
+  encoder(codec: AudioCodec, rate: MixRate): Encoder
+  /** For streams that bring no level of their own. */
+  meter(codec: AudioCodec): LevelMeter
+  free(): void
+}
+
+export type MixRate = 16000 | 48000
+
+/** Loads what the codecs need (libopus is WebAssembly); codecs themselves are then made at once. */
+export async function loadCodecs(options: OpusOptions = {}): Promise<Codecs> {
+  const { loadOpus } = await import('./opus.ts')
+  const opus: Record<MixRate, Opus> = { 16000: await loadOpus(16000, options), 48000: await loadOpus(48000, options) }
+  return {
+    decoder(codec, rate) {
+      if (codec === 'opus') return opus[rate].decoder()
+      return codec === 'G722' ? g722Decoder(rate) : g711Decoder(codec, rate)
+    },
+    encoder(codec, rate) {
+      if (codec === 'opus') return opus[rate].encoder()
+      return codec === 'G722' ? g722Encoder(rate) : g711Encoder(codec, rate)
+    },
+    meter: codec => createLevelMeter(codec, () => opus[16000].decoder()),
+    free() {
+      opus[16000].free()
+      opus[48000].free()
+    },
+  }
+}
+
+/** A buffer of the length that is asked for, made anew only when that changes. */
+function reuse<T extends Int16Array | Uint8Array>(make: (length: number) => T): (length: number) => T {
+  let buffer = make(0)
+  return length => (buffer.length === length ? buffer : (buffer = make(length)))
+}
+
+/** A decoder from one that knows only whole payloads: concealment and the rate are added to it. */
+function decoderOf(own: number, rate: MixRate, decode: (payload: Uint8Array) => Int16Array): Decoder {
+  const concealer: Concealer = createConcealer(own)
+  const resampler = createResampler(own, rate)
+  return {
+    decode(payload) {
+      if (payload.length === 0) return undefined
+      const pcm = decode(payload)
+      concealer.good(pcm)
+      return resampler.run(pcm)
+    },
+    conceal: samples => resampler.run(concealer.gap(Math.round((samples * own) / rate))),
+    free() {},
+  }
+}
+
+function g711Decoder(law: Law, rate: MixRate): Decoder {
+  const buffer = reuse(length => new Int16Array(length))
+  return decoderOf(8000, rate, payload => {
+    const pcm = buffer(payload.length)
+    expand(law, payload, pcm)
+    return pcm
+  })
+}
+
+function g722Decoder(rate: MixRate): Decoder {
+  const g722 = new G722Decoder()
+  const buffer = reuse(length => new Int16Array(length))
+  return decoderOf(16000, rate, payload => {
+    const pcm = buffer(payload.length * 2)
+    g722.decode(payload, pcm)
+    return pcm
+  })
+}
+
+function g711Encoder(law: Law, rate: MixRate): Encoder {
+  const resampler = createResampler(rate, 8000)
+  const buffer = reuse(length => new Uint8Array(length))
+  return {
+    encode(pcm) {
+      const narrow = resampler.run(pcm)
+      const payload = buffer(narrow.length)
+      compress(law, narrow, payload)
+      return payload
+    },
+    restart() {},
+    free() {},
+  }
+}
+
+function g722Encoder(rate: MixRate): Encoder {
+  const resampler = createResampler(rate, 16000)
+  const g722 = new G722Encoder()
+  const buffer = reuse(length => new Uint8Array(length))
+  return {
+    encode(pcm) {
+      const wide = resampler.run(pcm)
+      const payload = buffer(wide.length >> 1)
+      g722.encode(wide, payload)
+      return payload
+    },
+    restart() {},
+    free() {},
+  }
 }
