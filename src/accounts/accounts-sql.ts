@@ -7,6 +7,7 @@ import type { Account, Accounts, Credentials, NewAccount, Role } from './account
 import { checkPassword, hashPassword, makePassword } from './password.ts'
 
 const constraintPrimaryKey = 1555
+const constraintTrigger = 1811
 const roles: readonly Role[] = ['admin', 'user']
 
 /**
@@ -172,6 +173,10 @@ function createAttempt(events: Events) {
     if (error instanceof Refusal) throw error
     if (sqliteCode(error) === constraintPrimaryKey) {
       throw new Refusal('already-exists', 'there is already an account of that name', { cause: error })
+    }
+    // The only trigger that refuses is that for names of groups.
+    if (sqliteCode(error) === constraintTrigger) {
+      throw new Refusal('already-exists', 'there is already a group of that name', { cause: error })
     }
     failing = true
     const message = error instanceof Error ? error.message : String(error)

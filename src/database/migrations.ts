@@ -34,9 +34,57 @@ export interface CallsTable {
   legs: string
 }
 
+/** A link that lets one browser in as one person, once; `token` is its SHA-256, `ends` ISO 8601. */
+export interface InvitationsTable {
+  token: string
+  domain: string
+  user: string
+  ends: string
+}
+
+/** A group's address and how it behaves. `pin` is salt and hash in hex; flags are 0 or 1. */
+export interface GroupsTable {
+  domain: string
+  name: string
+  display_name: string
+  ring: string
+  record: number
+  announce: number
+  pin: string | null
+  most: number | null
+  created: string
+}
+
+/** A person's part in a group; it goes with the account and with the group. */
+export interface GroupMembersTable {
+  domain: string
+  name: string
+  user: string
+  /** Place in the order of ringing. */
+  position: number
+  member: number
+  moderator: number
+}
+
+/** One recording of a meeting: `people` are the AORs that may hear it; both lists are JSON. */
+export interface RecordingsTable {
+  id: string
+  meeting: string
+  address: string
+  started: string
+  ended: string
+  seconds: number
+  people: string
+  files: string
+}
+
 export interface Tables {
   accounts: AccountsTable
+  invitations: InvitationsTable
   calls: CallsTable
+  groups: GroupsTable
+  group_members: GroupMembersTable
+  recordings: RecordingsTable
 }
 
 const steps = [
@@ -52,6 +100,30 @@ const steps = [
    create index calls_started on calls (started);
    create index calls_from on calls (from_aor, started);
    create index calls_to on calls (to_aor, started);`,
+  // A name is an account or a group, never both: the triggers hold it also when two processes write at once.
+  `create table groups (
+     domain text not null, name text not null, display_name text not null, ring text not null,
+     record integer not null, announce integer not null, pin text, most integer, created text not null,
+     primary key (domain, name)) without rowid;
+   create table group_members (
+     domain text not null, name text not null, user text not null, position integer not null,
+     member integer not null, moderator integer not null, primary key (domain, name, user),
+     foreign key (domain, name) references groups (domain, name) on delete cascade,
+     foreign key (domain, user) references accounts (domain, user) on delete cascade) without rowid;
+   create index group_members_user on group_members (domain, user);
+   create trigger groups_name before insert on groups
+     when exists (select 1 from accounts where domain = new.domain and user = new.name)
+     begin select raise(abort, 'there is already an account of that name'); end;
+   create trigger accounts_name before insert on accounts
+     when exists (select 1 from groups where domain = new.domain and name = new.user)
+     begin select raise(abort, 'there is already a group of that name'); end;
+   create table recordings (
+     id text primary key, meeting text not null, address text not null, started text not null, ended text not null,
+     seconds real not null, people text not null, files text not null) without rowid;
+   create index recordings_started on recordings (started);`,
+  `create table invitations (
+     token text primary key, domain text not null, user text not null, ends text not null,
+     foreign key (domain, user) references accounts (domain, user) on delete cascade) without rowid;`,
 ]
 
 /**
