@@ -7,6 +7,11 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -rf node_modules/node node_modules/.bin/node
 
+FROM packages AS web
+COPY src/cli src/cli
+COPY src/web src/web
+RUN node src/web/build.mjs
+
 FROM node:24-bookworm-slim AS sources
 WORKDIR /app
 COPY package.json LICENSE ./
@@ -31,6 +36,7 @@ RUN install -d -o node -g node -m 0700 /data \
   && ln -s /app/docker/vaartha /usr/local/bin/vaartha
 COPY --from=packages /app/node_modules node_modules
 COPY --from=sources /app ./
+COPY --from=web /app/dist dist
 USER node
 # Compiles every source once, so that the first start is as quick as the second.
 RUN node src/cli/warm-up.mjs >/dev/null

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { createSqlAccounts } from './accounts/accounts-sql.ts'
+import { createInvitations } from './accounts/invitations.ts'
 import { createAuth } from './auth/auth.ts'
 import { createCalls } from './calls/calls.ts'
 import { openCertificates } from './certificates/certificates.ts'
@@ -12,6 +13,7 @@ import { openDatabase } from './database/database.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import { createEvents, type Events } from './events.ts'
 import { type Http, startHttp } from './http/http.ts'
+import { openWebPhone } from './http/web-build.ts'
 import { createJournal } from './location/journal.ts'
 import { createMemoryStore } from './location/memory.ts'
 import type { LocationStore } from './location/store.ts'
@@ -223,6 +225,9 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         adminToken,
         sessionsFile: data.path('sessions.json'),
         accounts,
+        invitations: createInvitations({ database }),
+        auth,
+        web: own('web phone', openWebPhone({ log: log.child({ room: 'web' }) })),
         domain,
         registrations: registrar,
         calls,

@@ -32,6 +32,7 @@ async function addCommands(program: Command, load: Load, first: string | undefin
   const groups: Record<string, () => Promise<(program: Command, load: Load) => void>> = {
     serve: async () => (await import('./serve.ts')).addServe,
     user: async () => (await import('./user.ts')).addUser,
+    invite: async () => (await import('./invite.ts')).addInvite,
     status: async () => (await import('./status.ts')).addStatus,
     doctor: async () => (await import('./doctor.ts')).addDoctor,
     config: async () => (await import('./config.ts')).addConfig,

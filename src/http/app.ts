@@ -17,16 +17,25 @@ import { addAccounts } from './accounts.ts'
 import { addCalls } from './calls.ts'
 import type { HttpDeps } from './deps.ts'
 import type { Guard } from './guard.ts'
+import { addInvitations, addRedeem, isLoopback } from './invitations.ts'
 import { addLive, type Live } from './live.ts'
 import type { Metrics } from './metrics.ts'
 import { addPage, messagePage } from './page.ts'
+import { addPhone } from './phone.ts'
+import type { PhoneSessions } from './phone-sessions.ts'
 import { addRegistrations } from './registrations.ts'
 import { addHealth, addStatus } from './status.ts'
+import { addTrust } from './trust.ts'
+import { addWeb } from './web.ts'
 
 export interface AppParts {
   guard: Guard
   live: Live
   metrics: Metrics
+  phones: PhoneSessions
+  points(): { secure: boolean; port: number }[]
+  /** Where a browser reaches this server; undefined while HTTP listens nowhere. */
+  base(): string | undefined
   /** A fresh one-time link; undefined while HTTP listens nowhere. */
   link(): string | undefined
 }
@@ -60,12 +69,17 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
   addHealth(app, deps)
   addMetrics(app, deps, parts)
   addPage(app, deps, parts.guard)
+  addTrust(app, deps, parts.points)
+  addPhone(app, deps, parts.phones, parts.points)
+  addRedeem(app, deps)
+  await addWeb(app, deps.web)
   await app.register(async api => {
     api.addHook('onRequest', parts.guard.demandAdmin)
     addStatus(api, deps)
     addRegistrations(api, deps)
     addCalls(api, deps)
     addAccounts(api, deps)
+    addInvitations(api, deps, parts.base)
     addLive(api, parts.live)
     addAdmin(api, parts)
     api.get('/api/openapi.json', { schema: { hide: true } }, async () => app.swagger())
@@ -120,12 +134,9 @@ function addAdmin(app: FastifyInstance, { guard, link }: AppParts): void {
   )
 }
 
-function isLoopback(address: string): boolean {
-  return address === '::1' || /^(::ffff:)?127\./.test(address)
-}
-
 async function addHeaders(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  reply.header('content-security-policy', request.url.startsWith('/docs') ? docsCsp : csp)
+  if (!reply.hasHeader('content-security-policy'))
+    reply.header('content-security-policy', request.url.startsWith('/docs') ? docsCsp : csp)
   reply.header('x-content-type-options', 'nosniff')
   reply.header('x-frame-options', 'DENY')
   reply.header('referrer-policy', 'no-referrer')

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Accounts } from '../accounts/accounts.ts'
+import type { Invitations } from '../accounts/invitations.ts'
+import type { Auth } from '../auth/auth.ts'
 import type { Calls } from '../calls/calls.ts'
 import type { Config } from '../config/schema.ts'
 import type { Events } from '../events.ts'
@@ -9,6 +11,7 @@ import type { AddressWatch } from '../network/interfaces.ts'
 import type { Records } from '../records/records.ts'
 import type { Registrar } from '../registrar/registrar.ts'
 import type { EngineStats } from '../sip/engine/engine.ts'
+import type { WebPhone } from './web-build.ts'
 
 export interface Health {
   ready: boolean
@@ -50,6 +53,9 @@ export interface HttpDeps {
   /** The SIP domain of the accounts. */
   domain: string
   accounts: Accounts
+  invitations: Invitations
+  auth: Pick<Auth, 'check'>
+  web: WebPhone
   registrations: Pick<Registrar, 'list' | 'count' | 'remove'>
   calls: Pick<Calls, 'list' | 'hangUp'>
   records: Pick<Records, 'list'>

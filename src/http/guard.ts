@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createGuard as createFailureGuard } from '../auth/guard.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
+import { isSameOrigin, readCookie, setCookie } from './cookies.ts'
 import type { Sessions } from './sessions.ts'
 
 export interface Guard {
@@ -18,6 +19,8 @@ export interface Guard {
 // Programs that hold an old token are forgiven; whoever guesses waits most of the time.
 const tokenLimits = { failures: 20, failureSeconds: 60, banSeconds: 60 }
 
+const cookie = 'vaartha'
+
 /** Tells the administrator by `Authorization: Bearer <token>` or by the session cookie. */
 export function createGuard(deps: { adminToken: string; sessions: Sessions; events: Events }): Guard {
   const { sessions } = deps
@@ -26,7 +29,7 @@ export function createGuard(deps: { adminToken: string; sessions: Sessions; even
 
   function isAdmin(request: FastifyRequest): boolean {
     const { authorization } = request.headers
-    if (authorization === undefined) return sessions.knows(readCookie(request))
+    if (authorization === undefined) return sessions.knows(readCookie(request, cookie))
     const token = /^bearer /i.test(authorization) ? authorization.slice(7) : ''
     if (failures.banned(request.ip)) throw new Refusal('too-many-requests', 'too many wrong tokens; wait a minute')
     const right = timingSafeEqual(digest(token), wanted)
@@ -38,7 +41,6 @@ export function createGuard(deps: { adminToken: string; sessions: Sessions; even
     isAdmin,
     async demandAdmin(request) {
       if (!isAdmin(request)) throw new Refusal('unauthorized', 'only the administrator may see this')
-      // A browser sends the cookie by itself; another site must not be able to make it do so (CSRF).
       const byCookie = request.headers.authorization === undefined
       if (byCookie && request.method !== 'GET' && request.method !== 'HEAD' && !isSameOrigin(request)) {
         throw new Refusal('forbidden', 'this request comes from another site')
@@ -47,43 +49,16 @@ export function createGuard(deps: { adminToken: string; sessions: Sessions; even
     signIn(code, reply) {
       const session = sessions.signIn(code)
       if (session === undefined) return false
-      setCookie(reply, session.id, session.seconds)
+      setCookie(reply, cookie, session.id, session.seconds)
       return true
     },
     signOut(request, reply) {
-      sessions.signOut(readCookie(request))
-      setCookie(reply, '', 0)
+      sessions.signOut(readCookie(request, cookie))
+      setCookie(reply, cookie, '', 0)
     },
   }
 }
 
 function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest()
-}
-
-// A name of its own for HTTPS: a browser would not let plain HTTP replace a Secure cookie of the same name.
-function cookieName(request: FastifyRequest): string {
-  return request.protocol === 'https' ? '__Host-vaartha' : 'vaartha'
-}
-
-function setCookie(reply: FastifyReply, value: string, seconds: number): void {
-  const secure = reply.request.protocol === 'https' ? '; Secure' : ''
-  const name = cookieName(reply.request)
-  reply.header('set-cookie', `${name}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Strict${secure}`)
-}
-
-function readCookie(request: FastifyRequest): string | undefined {
-  const prefix = `${cookieName(request)}=`
-  for (const part of (request.headers.cookie ?? '').split(';')) {
-    const cookie = part.trim()
-    if (cookie.startsWith(prefix)) return cookie.slice(prefix.length)
-  }
-  return undefined
-}
-
-function isSameOrigin(request: FastifyRequest): boolean {
-  const { origin, host } = request.headers
-  if (origin === undefined || !URL.canParse(origin)) return false
-  const url = new URL(origin)
-  return url.host === host && url.protocol === `${request.protocol}:`
 }

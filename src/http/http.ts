@@ -8,6 +8,7 @@ import { createGuard } from './guard.ts'
 import { type Listeners, listen } from './listeners.ts'
 import { createLive } from './live.ts'
 import { createMetrics } from './metrics.ts'
+import { createPhoneSessions } from './phone-sessions.ts'
 import { createSessions } from './sessions.ts'
 
 export type { HttpDeps } from './deps.ts'
@@ -47,9 +48,12 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     ...(open.plain?.points() ?? []).map(p => ({ ...p, secure: false })),
     ...(open.secure?.points() ?? []).map(p => ({ ...p, secure: true })),
   ]
-  const link = () => {
+  const reached = () => {
     const internal = addresses.current().flatMap(a => (a.internal ? [a.address] : []))
-    const host = base(points(), internal, certificates.caPem() === undefined)
+    return base(points(), internal, certificates.caPem() === undefined)
+  }
+  const link = () => {
+    const host = reached()
     return host === undefined ? undefined : `${host}/setup/${sessions.newCode()}`
   }
   const reload = certificates.onChange(() => {
@@ -70,7 +74,15 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
 
   try {
     const guard = createGuard({ adminToken: deps.adminToken, sessions, events: deps.events })
-    const app = await createApp(deps, { guard, live, metrics, link })
+    const app = await createApp(deps, {
+      guard,
+      live,
+      metrics,
+      phones: createPhoneSessions(),
+      points,
+      base: reached,
+      link,
+    })
     open.app = app
     const handler: RequestListener = (request, response) => app.routing(request, response)
     if (config.port !== 0) {

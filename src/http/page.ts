@@ -11,7 +11,7 @@ const mostRows = 100
 // Wrong one-time codes from one address, a minute.
 const mostSignIns = 10
 
-/** The pages that people read: `/`, `/setup/<code>`, and what these load. */
+/** The pages that people read beside the phone: `/status`, `/setup/<code>`, and what these load. */
 export function addPage(app: FastifyInstance, deps: HttpDeps, guard: Guard): void {
   const schema = { hide: true }
   for (const [file, type] of [
@@ -23,10 +23,10 @@ export function addPage(app: FastifyInstance, deps: HttpDeps, guard: Guard): voi
       reply.type(type).header('cache-control', 'no-cache').send(content),
     )
   }
-  app.get('/', { schema }, async (request, reply) => {
+  app.get('/status', { schema }, async (request, reply) => {
     const info = await deps.info()
     const body = guard.isAdmin(request) ? await adminBody(deps, info) : guestBody(deps, info)
-    return reply.type('text/html; charset=utf-8').send(document(info.name, body))
+    return reply.type('text/html; charset=utf-8').send(pageDocument(info.name, body))
   })
   addSetup(app, guard)
   app.get('/ca.pem', { schema }, (_request, reply) => {
@@ -49,7 +49,7 @@ function addSetup(app: FastifyInstance, guard: Guard): void {
   const limit = { rateLimit: { max: mostSignIns, timeWindow: 60_000 } }
   app.get('/setup/:code', { schema }, (_request, reply) =>
     reply.type('text/html; charset=utf-8').send(
-      document(
+      pageDocument(
         'Vaartha',
         html`<section>
 <h2>Sign in as administrator</h2>
@@ -63,7 +63,7 @@ function addSetup(app: FastifyInstance, guard: Guard): void {
     // The button sends an empty form.
     form.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, async () => undefined)
     form.post<{ Params: { code: string } }>('/setup/:code', { schema, config: limit }, (request, reply) => {
-      if (guard.signIn(request.params.code, reply)) return reply.redirect('/', 303)
+      if (guard.signIn(request.params.code, reply)) return reply.redirect('/status', 303)
       const text = 'This link is used up, too old or wrong. Get a fresh one on the server with: vaartha admin link'
       return reply.code(403).type('text/html; charset=utf-8').send(messagePage(text))
     })
@@ -72,10 +72,11 @@ function addSetup(app: FastifyInstance, guard: Guard): void {
 
 /** A page with one sentence. */
 export function messagePage(text: string): string {
-  return document('Vaartha', html`<section><p>${text}</p><p><a href="/">To the first page</a></p></section>`)
+  return pageDocument('Vaartha', html`<section><p>${text}</p><p><a href="/">To the first page</a></p></section>`)
 }
 
-function document(name: string, body: Markup): string {
+/** A whole page; `script` beside the one that keeps the status fresh. */
+export function pageDocument(name: string, body: Markup, script = '/assets/page.js'): string {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -85,7 +86,7 @@ function document(name: string, body: Markup): string {
 <title>${name}</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/assets/page.css">
-<script src="/assets/page.js" defer></script>
+<script src="${script}" defer></script>
 </head>
 <body>
 <header><h1>${name}</h1></header>

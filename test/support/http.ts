@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSqlAccounts } from '../../src/accounts/accounts-sql.ts'
+import { createInvitations } from '../../src/accounts/invitations.ts'
+import { createAuth } from '../../src/auth/auth.ts'
 import { issueServer, makeAuthority } from '../../src/certificates/authority.ts'
 import { openDatabase } from '../../src/database/database.ts'
 import { createEvents, type Events } from '../../src/events.ts'
@@ -40,6 +42,14 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
   const pair = await issueServer(await makeAuthority('test', now), ['127.0.0.1'], now)
   const bindings = [someBinding()]
   const calls = [{ id: 'call-1', from: 'sip:ann@x', to: 'sip:bob@x', state: 'ringing', since: '2026-01-01T00:00:00Z', legs: [] }] // biome-ignore format: one call
+  const accounts = createSqlAccounts({ database, events })
+  const auth = createAuth({
+    config: { md5: true, md5Agents: [], nonceSeconds: 60, failures: 100, failureSeconds: 60, banSeconds: 60 },
+    domains: ['example.org'],
+    find: (user, domain) => accounts.find(user, domain),
+    secret: Buffer.from('secret'),
+    events,
+  })
   const http = await startHttp({
     config: { enabled: true, port, securePort, metrics: 'loopback' },
     addresses: { current: () => [loopback], onChange: () => () => {}, close() {} },
@@ -48,7 +58,10 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     adminToken: token,
     sessionsFile: join(data, 'sessions.json'),
     domain: 'example.org',
-    accounts: createSqlAccounts({ database, events }),
+    accounts,
+    invitations: createInvitations({ database }),
+    auth,
+    web: { folder: data, state: () => 'preparing', close: async () => {} },
     registrations: {
       list: () => ({ bindings, cursor: undefined }),
       count: () => bindings.length,

@@ -7,7 +7,7 @@ function showTimes(root) {
 }
 
 async function refresh() {
-  const answer = await fetch('/', { headers: { accept: 'text/html' } })
+  const answer = await fetch('/status', { headers: { accept: 'text/html' } })
   if (!answer.ok) return
   const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html')
   if (fresh.querySelector('[data-live-state]') === null) return location.reload()

@@ -94,7 +94,7 @@ describe('http', () => {
     assert.equal(await again.text(), await (await post('/setup/wrong')).text())
     const session = { cookie: cookie.split(';')[0]! }
     assert.equal((await t.get('/api/status', session)).status, 200)
-    assert.match(await (await t.get('/', session)).text(), /a &#60;reason&#62;/)
+    assert.match(await (await t.get('/status', session)).text(), /a &#60;reason&#62;/)
     const remove = (origin: Record<string, string>) =>
       fetch(`${t.base}/api/admin/session`, { method: 'DELETE', headers: { ...session, ...origin } })
     assert.equal((await remove({})).status, 403)
@@ -104,7 +104,7 @@ describe('http', () => {
   })
 
   it('shows a page without foreign hosts', async () => {
-    const page = await t.get('/')
+    const page = await t.get('/status')
     assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/)
     const text = await page.text()
     assert.match(text, /vaartha admin link/)
@@ -162,7 +162,7 @@ it('makes an address that tries wrong tokens wait, and leaves its signed-in brow
   for (let n = 0; n < 20; n++) assert.equal((await t.get('/api/status', wrong)).status, 401)
   assert.equal((await t.get('/api/status', wrong)).status, 429)
   assert.equal((await t.ask('GET', '/api/status')).status, 429)
-  assert.equal((await t.get('/')).status, 200)
+  assert.equal((await t.get('/status')).status, 200)
   await t.close()
 })
 

@@ -1,0 +1,132 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Refusal } from '../errors.ts'
+import { array, boolean, closed, integer, nothing, nullable, object, optional, type Static, string } from '../schema.ts'
+import type { HttpDeps } from './deps.ts'
+import type { PhoneSessions } from './phone-sessions.ts'
+import { unlessAway } from './status.ts'
+
+// Far more than a phone's own needs, far less than a guesser's.
+const mostProofs = 60
+const mostPeople = 1000
+
+const hello = object({
+  name: string(),
+  domain: string(),
+  version: string(),
+  securePort: nullable(integer(), { description: 'Port of HTTPS; null when it is off.' }),
+  ownAuthority: boolean({ description: 'The certificate is of this server’s own authority: see /trust.' }),
+})
+const proof = object(
+  { proof: optional(string({ maxLength: 2000, description: 'A digest answer (RFC 7616) to the challenge.' })) },
+  closed,
+)
+const session = object({ user: string(), displayName: string() })
+const challenge = object({ error: string(), message: string(), challenge: string() })
+const person = object({ user: string(), name: string(), online: boolean() })
+const past = object({
+  from: string(),
+  to: string(),
+  started: string({ description: 'ISO 8601, UTC.' }),
+  answered: optional(string()),
+  seconds: integer(),
+  result: string(),
+})
+
+type Deps = Pick<HttpDeps, 'accounts' | 'auth' | 'domain' | 'info' | 'certificates' | 'registrations' | 'records'>
+
+/**
+ * What the web phone asks of its server. It holds no password but the hash that SIP digest needs, so it proves itself
+ * here by the same digest; the challenge travels in the body, because a browser that sees one in a header asks its
+ * user for a password.
+ */
+export function addPhone(
+  app: FastifyInstance,
+  deps: Deps,
+  sessions: PhoneSessions,
+  points: () => { secure: boolean; port: number }[],
+): void {
+  const tags = ['phone']
+  app.get(
+    '/api/phone',
+    { schema: { summary: 'Where this is', tags, security: [], response: { 200: hello } } },
+    async () => {
+      const { name, domain, version } = await deps.info()
+      const securePort = points().find(point => point.secure)?.port ?? null
+      return { name, domain, version, securePort, ownAuthority: deps.certificates.caPem() !== undefined }
+    },
+  )
+  app.post<{ Body: Static<typeof proof> }>(
+    '/api/phone/session',
+    {
+      config: { rateLimit: { max: mostProofs, timeWindow: 60_000 } },
+      schema: {
+        summary: 'Signs a phone in, by SIP digest',
+        tags,
+        security: [],
+        body: proof,
+        response: { 200: session, 401: challenge },
+      },
+    },
+    (request, reply) => signIn(deps, sessions, request, request.body.proof, reply),
+  )
+  app.delete(
+    '/api/phone/session',
+    { schema: { summary: 'Signs it out', tags, security: [], response: { 204: nothing() } } },
+    async (request, reply) => {
+      sessions.close(request, reply)
+      return reply.code(204).send()
+    },
+  )
+  app.get(
+    '/api/people',
+    { schema: { summary: 'Who can be called', tags, security: [], response: { 200: array(person) } } },
+    async request => {
+      const own = sessions.demand(request)
+      const accounts = await deps.accounts.list(deps.domain)
+      const page = await unlessAway(() => deps.registrations.list(undefined, mostPeople))
+      const online = new Set(page?.bindings.map(binding => binding.aor))
+      return accounts
+        .filter(account => account.enabled && account.user !== own)
+        .slice(0, mostPeople)
+        .map(({ user, displayName }) => ({
+          user,
+          name: displayName || user,
+          online: online.has(`sip:${user}@${deps.domain}`),
+        }))
+    },
+  )
+  app.get(
+    '/api/phone/history',
+    { schema: { summary: 'One’s own last calls', tags, security: [], response: { 200: array(past) } } },
+    async request => {
+      const user = `sip:${sessions.demand(request)}@${deps.domain}`
+      return (await deps.records.list({ user, limit: 50 })).map(record => ({
+        ...record,
+        seconds: Math.round(record.seconds),
+      }))
+    },
+  )
+}
+
+async function signIn(
+  deps: Deps,
+  sessions: PhoneSessions,
+  request: FastifyRequest,
+  proof: string | undefined,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const asked = { method: 'POST', uri: '/api/phone/session', source: request.ip }
+  try {
+    const { user } = await deps.auth.check({ ...asked, authorization: proof === undefined ? [] : [proof] }, 'www')
+    const account = await deps.accounts.get(user, deps.domain)
+    if (account === undefined) throw new Refusal('forbidden')
+    sessions.open(user, reply)
+    return { user, displayName: account.displayName }
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 'unauthorized') throw error
+    const all = [error.headers['WWW-Authenticate'] ?? []].flat()
+    const md5 = all.find(value => /algorithm=MD5/.test(value))
+    if (md5 === undefined) throw new Refusal('forbidden', 'auth.md5 is false, and a browser can prove nothing better')
+    return reply.code(401).send({ error: error.code, message: error.message, challenge: md5 })
+  }
+}
