@@ -22,6 +22,11 @@ export interface LegWish {
   offer?: string | undefined
   /** m-lines to offer, or, with `offer`, what may be accepted of it by kind and order; default: one audio stream. */
   streams?: readonly Stream[] | undefined
+  /**
+   * The party's last SDP in this dialog, when it had another partner before (a call that moves from the direct way to this
+   * server): our first offer to it keeps its m-lines, their order and mids (RFC 3264 section 8, RFC 8829 section 5.2.2).
+   */
+  after?: string | undefined
   /** Offer SDES keys (RFC 4568) to a plain party; an offer of its own decides by itself. */
   secure?: boolean | undefined
   /** Legs with the same word are put on one worker while it has room: the id of the call or meeting. */
@@ -56,7 +61,10 @@ export interface Media {
   state(): MediaState
   /** Makes a leg and gives the SDP to send: the answer to `offer`, or an offer of ours. Refuses `not-acceptable-here`, `bad-request`, `media-unavailable`. */
   allocate(wish: LegWish): Promise<{ leg: string; sdp: string }>
-  /** The party's answer to our last offer. Refuses `not-acceptable-here` and `bad-request`; the leg keeps what it had. */
+  /**
+   * The party's answer to our last offer; a plain party's may come twice, in a 183 and then changed in the 200. Refuses
+   * `not-acceptable-here` and `bad-request`; the leg keeps what it had.
+   */
   answer(leg: string, sdp: string): Promise<void>
   /** A new offer of ours for a leg that is there (re-INVITE): as it is, or changed. */
   offer(leg: string, change?: { streams?: readonly Stream[]; restartIce?: boolean }): Promise<string>
