@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, mock, test } from 'node:test'
+import { Shape, type ShapePort } from '../../../src/groups/mesh.ts'
+import type { RosterTopology } from '../../../src/groups/roster.ts'
+
+// A meeting of clients that do what docs/meetings.md tells them, on a clock that the test holds.
+
+const none: ReadonlySet<number> = new Set()
+
+class Play {
+  readonly told: RosterTopology[] = []
+  readonly changes: string[] = []
+  /** Legs that carry media. */
+  readonly flowing = new Set<number>()
+  /** Members whose client does not take a re-INVITE. */
+  readonly stubborn = new Set<number>()
+  readonly flows: string[] = []
+  serverNeeded = false
+  readonly shape = new Shape({
+    limits: () => ({ meshMost: 8, meshBack: 6, serverNeeded: this.serverNeeded }),
+    publish: topology => this.told.push(topology),
+    flow: async (member, on) => {
+      this.flows.push(`${member} ${on ? 'on' : 'off'}`)
+      if (this.stubborn.has(member)) return false
+      if (on) this.flowing.add(member)
+      else this.flowing.delete(member)
+      return true
+    },
+    changed: ({ from, to, rolledBack }) => this.changes.push(`${from} ${to}${rolledBack ? ' rolled back' : ''}`),
+    failed: error => assert.fail(String(error)),
+  } satisfies ShapePort)
+
+  get now(): RosterTopology {
+    return this.shape.topology
+  }
+
+  get text(): string {
+    const { shape, state, members } = this.now
+    return `${shape} ${state}${members.length === 0 ? '' : ` ${members.join(' ')}`}`
+  }
+
+  come(...ids: number[]): void {
+    for (const id of ids) {
+      this.flowing.add(id)
+      this.shape.add(id, { mesh: true, plain: false })
+    }
+  }
+
+  connect(...ids: number[]): void {
+    const { epoch, members } = this.now
+    for (const id of ids) {
+      const connected = new Set(members.filter(other => other !== id))
+      this.shape.report(id, { epoch, connected, failed: none, ready: false })
+    }
+  }
+
+  ready(...ids: number[]): void {
+    for (const id of ids) {
+      this.shape.report(id, { epoch: this.now.epoch, connected: none, failed: none, ready: true })
+    }
+  }
+
+  /** A settled mesh whose legs rest. */
+  async mesh(...ids: number[]): Promise<void> {
+    this.come(...ids)
+    await pass(1000)
+    this.connect(...ids)
+    await pass(2000)
+    assert.equal(this.text, `${ids.length === 2 ? 'direct' : 'mesh'} settled ${ids.join(' ')}`)
+    assert.equal(this.flowing.size, 0)
+    this.told.length = this.changes.length = this.flows.length = 0
+  }
+}
+
+/** Lets time go by, and what has come due be done. */
+async function pass(ms: number): Promise<void> {
+  mock.timers.tick(ms)
+  for (let i = 0; i < 20; i++) await Promise.resolve()
+}
+
+let play: Play
+beforeEach(() => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
+  play = new Play()
+})
+afterEach(() => {
+  play.shape.close()
+  mock.timers.reset()
+})
+
+test('two browsers talk directly once both have told so, and their legs rest two seconds later', async () => {
+  play.come(1)
+  play.come(2)
+  assert.equal(play.text, 'sfu settled')
+  await pass(999)
+  assert.equal(play.text, 'sfu settled')
+  await pass(1)
+  assert.equal(play.text, 'direct preparing 1 2')
+  play.connect(1)
+  assert.equal(play.text, 'direct preparing 1 2')
+  play.connect(2)
+  assert.equal(play.text, 'direct settled 1 2')
+  await pass(1999)
+  assert.deepEqual(play.flows, [])
+  await pass(1)
+  assert.deepEqual(play.flows, ['1 off', '2 off'])
+  assert.deepEqual(play.changes, ['sfu direct'])
+})
+
+test('who comes to a mesh is heard through the SFU first, then all mesh anew', async () => {
+  await play.mesh(1, 2)
+  play.come(3)
+  assert.equal(play.text, 'sfu preparing')
+  await pass(0)
+  assert.deepEqual(play.flows, ['1 on', '2 on'])
+  play.ready(1)
+  assert.equal(play.text, 'sfu preparing')
+  play.ready(2)
+  assert.equal(play.text, 'sfu settled')
+  await pass(1000)
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+  play.connect(1, 2, 3)
+  assert.equal(play.text, 'mesh settled 1 2 3')
+  assert.deepEqual(play.changes, ['direct sfu', 'sfu mesh'])
+})
+
+test('the ninth takes all to the SFU, and the legs carry before anything else ends', async () => {
+  await play.mesh(1, 2, 3, 4, 5, 6, 7, 8)
+  play.come(9)
+  await pass(0)
+  assert.equal(play.flowing.size, 9)
+  assert.equal(play.text, 'sfu preparing')
+  play.ready(1, 2, 3, 4, 5, 6, 7, 8)
+  assert.equal(play.text, 'sfu settled')
+  await pass(60_000)
+  assert.equal(play.text, 'sfu settled')
+  for (const id of [9, 8, 7]) play.shape.remove(id)
+  await pass(9999)
+  assert.equal(play.text, 'sfu settled')
+  await pass(1)
+  assert.equal(play.text, 'mesh preparing 1 2 3 4 5 6')
+})
+
+test('who leaves a mesh does not shake the others', async () => {
+  await play.mesh(1, 2, 3)
+  const { epoch } = play.now
+  play.shape.remove(2)
+  assert.equal(play.text, 'direct settled 1 3')
+  assert.equal(play.now.epoch, epoch + 1)
+  assert.deepEqual(play.flows, [])
+  play.shape.remove(1)
+  await pass(0)
+  assert.deepEqual(play.flows, ['3 on'])
+})
+
+test('a mesh that is not built within ten seconds is rolled back whole and tried again a minute later', async () => {
+  play.come(1, 2, 3)
+  await pass(1000)
+  const { epoch } = play.now
+  play.connect(1, 2)
+  await pass(10_000)
+  assert.equal(play.text, 'sfu settled')
+  assert.equal(play.now.epoch, epoch + 1)
+  assert.deepEqual(play.changes, ['sfu mesh rolled back'])
+  assert.equal(play.flowing.size, 3)
+  await pass(59_999)
+  assert.equal(play.text, 'sfu settled')
+  await pass(1)
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+})
+
+test('a failed pair rolls back at once', async () => {
+  play.come(1, 2, 3)
+  await pass(1000)
+  play.shape.report(2, { epoch: play.now.epoch, connected: new Set([1]), failed: new Set([3]), ready: false })
+  assert.equal(play.text, 'sfu settled')
+})
+
+test('the way to the SFU is rolled back when a client does not follow: the mesh plays on', async () => {
+  await play.mesh(1, 2, 3)
+  play.stubborn.add(2)
+  play.come(4)
+  await pass(0)
+  assert.equal(play.text, 'mesh settled 1 2 3')
+  assert.deepEqual(play.changes, ['mesh sfu rolled back'])
+  await pass(2000)
+  assert.deepEqual([...play.flowing], [4])
+  play.stubborn.delete(2)
+  await pass(3000)
+  assert.equal(play.text, 'sfu preparing')
+})
+
+test('so it is when a client does not tell that it is ready', async () => {
+  await play.mesh(1, 2, 3)
+  play.come(4)
+  await pass(0)
+  play.ready(1, 2)
+  await pass(10_000)
+  assert.equal(play.text, 'mesh settled 1 2 3')
+  await pass(2000)
+  assert.deepEqual([...play.flowing], [4])
+})
+
+test('who comes while a mesh is being built begins it anew; who leaves does too', async () => {
+  play.come(1, 2)
+  await pass(1000)
+  play.connect(1)
+  play.come(3)
+  assert.equal(play.text, 'sfu settled')
+  await pass(1000)
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+  play.shape.remove(1)
+  assert.equal(play.text, 'direct preparing 2 3')
+  play.connect(2, 3)
+  assert.equal(play.text, 'direct settled 2 3')
+  assert.deepEqual(play.changes, ['sfu direct'])
+})
+
+test('reports of another epoch are left out', async () => {
+  play.come(1, 2)
+  await pass(1000)
+  const old = play.now.epoch
+  play.come(3)
+  await pass(1000)
+  for (const id of [1, 2, 3]) {
+    play.shape.report(id, { epoch: old, connected: new Set([1, 2, 3]), failed: none, ready: true })
+  }
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+})
+
+test('a pair of a settled mesh that breaks takes the meeting to the SFU', async () => {
+  await play.mesh(1, 2, 3)
+  play.shape.report(1, { epoch: play.now.epoch, connected: new Set([2]), failed: new Set([3]), ready: false })
+  await pass(0)
+  play.ready(1, 2, 3)
+  assert.equal(play.text, 'sfu settled')
+  await pass(60_000)
+  assert.equal(play.text, 'sfu settled')
+  await pass(10_000)
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+})
+
+test('a recording needs the server', async () => {
+  await play.mesh(1, 2, 3)
+  play.serverNeeded = true
+  play.shape.check()
+  await pass(0)
+  play.ready(1, 2, 3)
+  assert.equal(play.text, 'sfu settled')
+  play.serverNeeded = false
+  play.shape.check()
+  await pass(10_000)
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+})
+
+test('only members of the mesh, now or to be, may call each other directly', async () => {
+  await play.mesh(1, 2)
+  play.come(3)
+  const { epoch } = play.now
+  assert.equal(play.shape.pairs(1, 2, epoch), true)
+  assert.equal(play.shape.pairs(1, 3, epoch), false)
+  assert.equal(play.shape.pairs(1, 1, epoch), false)
+  assert.equal(play.shape.pairs(1, 2, epoch + 1), false)
+})
+
+test('a closed shape does nothing more', async () => {
+  play.come(1, 2)
+  play.shape.close()
+  await pass(60_000)
+  assert.equal(play.told.length, 0)
+})
