@@ -67,23 +67,17 @@ export function createArrival(deps: ArrivalDeps): Arrival {
   }
 
   async function arrive(): Promise<string> {
-    try {
-      const found = await findWorker({ env, cache, source })
-      if (found === undefined && deps.build === 'never')
-        throw new Error('there is none, and media.build forbids to build it: run `vaartha media build`')
-      const onStep = (why: string, progress?: number) =>
-        change({ sfu: 'preparing', why, ...(progress === undefined ? {} : { progress }) })
-      if (found === undefined) {
-        onStep('has to be built')
-        looked.resolve()
-      }
-      const { binary, how } = found ?? (await makeWorker({ cache, source, env, jobs, gentle, pollMs, signal, onStep }))
-      path = binary
-      change({ sfu: 'ready', why: origin[how] })
-      return binary
-    } finally {
+    const found = await findWorker({ env, cache, source })
+    if (found === undefined && deps.build === 'never')
+      throw new Error('there is none, and media.build forbids to build it: run `vaartha media build`')
+    const onStep = (why: string, progress?: number) => {
+      change({ sfu: 'preparing', why, ...(progress === undefined ? {} : { progress }) })
       looked.resolve()
     }
+    const { binary, how } = found ?? (await makeWorker({ cache, source, env, jobs, gentle, pollMs, signal, onStep }))
+    path = binary
+    change({ sfu: 'ready', why: origin[how] })
+    return binary
   }
 
   /** Tries once, and again whenever what was missing has been installed. */
@@ -92,10 +86,12 @@ export function createArrival(deps: ArrivalDeps): Arrival {
       arriving = arrive()
       try {
         await arriving
+        looked.resolve()
         return
       } catch (error) {
         if (signal.aborted) return
         change({ sfu: 'unavailable', why: (error as Error).message })
+        looked.resolve()
         if (!(error instanceof MissingPackages)) {
           log.warn({ err: error }, 'no media worker')
           return
