@@ -28,7 +28,7 @@ const ILB = Int32Array.from({ length: 32 }, (_, i) => Math.floor(2048 * 2 ** (i 
 const LOW_TOP = 18432
 const HIGH_TOP = 22528
 
-const saturate = (value: number): number => (value > 32767 ? 32767 : value < -32768 ? -32768 : value)
+const saturate = (value: number): number => (value > 32767 ? 32767 : Math.max(value, -32768))
 
 /** LOGSCL or LOGSCH: the next logarithmic scale factor. */
 const nextLog = (log: number, step: number, top: number): number =>
@@ -91,10 +91,10 @@ class Band {
     const slope = saturate(this.#a1 << 2)
     const toward = (same1 ? Math.min(32767, -slope) : slope) >> 7
     const a2 = (same2 ? 128 : -128) + toward + ((this.#a2 * 32512) >> 15)
-    this.#a2 = a2 > 12288 ? 12288 : a2 < -12288 ? -12288 : a2
+    this.#a2 = a2 > 12288 ? 12288 : Math.max(a2, -12288)
     const a1 = saturate((same1 ? 192 : -192) + ((this.#a1 * 32640) >> 15))
     const limit = saturate(15360 - this.#a2)
-    this.#a1 = a1 > limit ? limit : a1 < -limit ? -limit : a1
+    this.#a1 = a1 > limit ? limit : Math.max(a1, -limit)
   }
 
   /** UPZERO, DELAYA and FILTEZ in one pass from the oldest difference to the newest. */
@@ -171,7 +171,7 @@ export class G722Encoder {
   }
 }
 
-const clip15 = (value: number): number => (value > 16383 ? 16383 : value < -16384 ? -16384 : value)
+const clip15 = (value: number): number => (value > 16383 ? 16383 : Math.max(value, -16384))
 
 /** Decodes into 16 kHz PCM, two samples for a byte. */
 export class G722Decoder {

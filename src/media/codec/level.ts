@@ -21,7 +21,7 @@ const FULL_SQUARE = 32768 ** 2
 export function levelOfPower(meanSquare: number): number {
   if (meanSquare < 1) return SILENCE
   const level = Math.round(-10 * Math.log10(meanSquare / FULL_SQUARE))
-  return level < 0 ? 0 : level > SILENCE ? SILENCE : level
+  return level < 0 ? 0 : Math.min(level, SILENCE)
 }
 
 /** -dBov of a frame of PCM, from every fourth sample. */

@@ -45,7 +45,7 @@ function tapsFor(ratio: number, up: boolean): Float64Array {
 
 const round = (value: number): number => {
   const whole = Math.round(value)
-  return whole > 32767 ? 32767 : whole < -32768 ? -32768 : whole
+  return whole > 32767 ? 32767 : Math.max(whole, -32768)
 }
 
 /** Line of past samples followed by the frame, in doubles. */
