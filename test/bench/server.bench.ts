@@ -11,6 +11,7 @@ import { createSilentLog } from '../../src/log.ts'
 import { freePorts, startVaartha } from '../support/server.ts'
 import { startKamailio } from './support/kamailio.ts'
 import { credentials, drive, type Load, type Measured, saturate, startAnswering, type Target } from './support/load.ts'
+import { writeSection } from './support/page.ts'
 import { residentBytes } from './support/processes.ts'
 
 // The whole server beside Kamailio: the same sipp scenarios, the same machine, one after the other in the same run.
@@ -40,7 +41,7 @@ const rows = [await registerOpen(), ...(await registerAndCall())]
 report.push(...ratesTable(rows), '', ...(await memoryTable()))
 const text = report.join('\n')
 process.stdout.write(`${text}\n`)
-if (options.includes('--write')) writePage(text)
+if (options.includes('--write')) writeSection('server', text)
 
 async function registerOpen(): Promise<Row> {
   const load: Load = { scenario: 'register-open', lines: people(some) }
@@ -167,16 +168,6 @@ function ratesTable(all: Row[]): string[] {
     '| --- | ---: | ---: |',
     ...all.map(row => `| ${row.name} | ${row.ours.best?.rate ?? '–'}/s | ${row.theirs.best?.rate ?? '–'}/s |`),
   ]
-}
-
-function writePage(tables: string): void {
-  const file = resolve(import.meta.dirname, '../../docs/benchmarks.md')
-  const page = readFileSync(file, 'utf8')
-  const [begin, end] = ['<!-- server: begin -->', '<!-- server: end -->']
-  const [from, to] = [page.indexOf(begin), page.indexOf(end)]
-  if (from < 0 || to < from) throw new Error(`${file} has no place for the tables`)
-  const machine = `Machine: ${availableParallelism()} cores, ${cpus()[0]?.model.trim()}.`
-  writeFileSync(file, `${page.slice(0, from)}${begin}\n\n${machine}\n\n${tables}\n\n${page.slice(to)}`)
 }
 
 function say(line: string): void {

@@ -26,11 +26,20 @@ export interface PhoneOptions {
   domain: string
   password: string
   transport?: 'UDP' | 'TCP' | 'WSS'
+  /** Where its RTP comes from and goes to; PCMU. */
+  rtpPort?: number
 }
 
 const md5 = (text: string) => createHash('md5').update(text).digest('hex')
 
-export function createPhone({ peer, user, domain, password, transport = 'UDP' }: PhoneOptions): Phone {
+export function createPhone({
+  peer,
+  user,
+  domain,
+  password,
+  transport = 'UDP',
+  rtpPort = peer.port,
+}: PhoneOptions): Phone {
   const aor = `sip:${user}@${domain}`
   const instance = unique()
   // A browser has no address that it could name (RFC 7118 section 5).
@@ -97,7 +106,7 @@ export function createPhone({ peer, user, domain, password, transport = 'UDP' }:
       dialog = { callId: unique(), from: `<${aor}>;tag=${unique()}`, to: `<${uri}>`, target: uri }
       const next = () =>
         peer.wait(m => m.status > 100 && m.header('Call-ID') === dialog.callId && m.header('CSeq').endsWith('INVITE'))
-      const body = sdp(peer.port)
+      const body = sdp(rtpPort)
       sequence++
       write('INVITE', uri, dialog, [], body)
       let response = await next()
@@ -118,7 +127,7 @@ export function createPhone({ peer, user, domain, password, transport = 'UDP' }:
     async answer() {
       const invite = await peer.request('INVITE')
       const tag = unique()
-      const ok = sipResponse(invite, 200, { tag, headers: [`Contact: <${contact}>`], body: sdp(peer.port) })
+      const ok = sipResponse(invite, 200, { tag, headers: [`Contact: <${contact}>`], body: sdp(rtpPort) })
       peer.send(ok)
       dialog = {
         callId: invite.header('Call-ID'),

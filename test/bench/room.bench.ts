@@ -1,0 +1,116 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { join } from 'node:path'
+import { createPhone, type Phone } from '../support/phone.ts'
+import { freePorts, startVaartha } from '../support/server.ts'
+import { createUdpPeer } from '../support/sip-peer.ts'
+import { startJanus } from './support/janus.ts'
+import { writeSection } from './support/page.ts'
+import { cpuSeconds } from './support/processes.ts'
+import type { LoadAnswer, LoadAsk } from './support/rtp-load.ts'
+
+// A room of plain participants, three of them speaking, beside Janus' AudioBridge: the same sound from the same sockets,
+// one after the other in one run. `--write` puts the table into docs/benchmarks.md, `--quick` makes it short.
+
+const options = process.argv.slice(2)
+const seconds = options.includes('--quick') ? 4 : 20
+const sizes = options.includes('--quick') ? [5, 10] : [5, 10, 25, 50]
+const speakers = 3
+
+interface Room {
+  pid: number
+  /** Takes everybody in: their ports, and where each must send. */
+  enter(ports: readonly number[]): Promise<number[]>
+  close(): Promise<void>
+}
+interface Figures {
+  cpuPerMinute: number
+  /** Packets that a participant got, of those that it should have. */
+  received: number
+}
+
+const rows: string[] = []
+for (const size of sizes) {
+  const theirs = await measure(await janusRoom(), size)
+  const ours = await measure(await ownRoom(), size)
+  rows.push(
+    `| ${size} | ${ours.cpuPerMinute.toFixed(2)} | ${theirs.cpuPerMinute.toFixed(2)} | ${(ours.cpuPerMinute / theirs.cpuPerMinute).toFixed(2)} | ${percent(ours.received)} | ${percent(theirs.received)} |`,
+  )
+  process.stdout.write(`${rows.at(-1)}\n`)
+}
+const text = [
+  '| participants | Vaartha, CPU s a minute | Janus AudioBridge, CPU s a minute | ratio | received | received from Janus |',
+  '| --- | --- | --- | --- | --- | --- |',
+  ...rows,
+].join('\n')
+if (options.includes('--write')) writeSection('room', text)
+
+async function measure(room: Room, size: number): Promise<Figures> {
+  const load = fork(join(import.meta.dirname, 'support/rtp-load.ts'), {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  })
+  try {
+    const { ports } = (await ask(load, { bind: size })) as { ports: number[] }
+    const targets = await room.enter(ports)
+    await ask(load, { send: { ports: targets, speakers, seconds: 2 } })
+    const before = cpuSeconds(room.pid)
+    const answer = (await ask(load, { send: { ports: targets, speakers, seconds } })) as { received: number[] }
+    const used = cpuSeconds(room.pid) - before
+    const most = Math.min(...answer.received)
+    return { cpuPerMinute: (used * 60) / seconds, received: most / (seconds * 50) }
+  } finally {
+    load.disconnect()
+    await room.close()
+  }
+}
+
+function ask(load: ChildProcess, question: LoadAsk): Promise<LoadAnswer> {
+  return new Promise(done => {
+    load.once('message', answer => done(answer as LoadAnswer))
+    load.send(question)
+  })
+}
+
+async function janusRoom(): Promise<Room> {
+  const [port] = (await freePorts(1)) as [number]
+  const janus = await startJanus(port)
+  return {
+    pid: janus.pid,
+    async enter(ports) {
+      const targets: number[] = []
+      for (const own of ports) targets.push(await janus.join(own, `p${own}`))
+      return targets
+    },
+    close: () => janus.close(),
+  }
+}
+
+async function ownRoom(): Promise<Room> {
+  const server = await startVaartha()
+  const password = await server.addUser('guest')
+  const made = await server.cli('group', 'add', 'room', '--ring', 'nobody')
+  if (made.code !== 0) throw new Error(made.stderr)
+  const phones: Phone[] = []
+  return {
+    pid: server.pid,
+    async enter(ports) {
+      const targets: number[] = []
+      for (const rtpPort of ports) {
+        const peer = await createUdpPeer(server.ports.sip)
+        const phone = createPhone({ peer, user: 'guest', domain: server.domain, password, rtpPort })
+        phones.push(phone)
+        const answer = await phone.call('room')
+        if (answer.status !== 200) throw new Error(`the room answers ${answer.startLine}`)
+        targets.push(Number(/^m=audio (\d+)/m.exec(answer.body)?.[1]))
+      }
+      return targets
+    },
+    async close() {
+      for (const phone of phones) phone.peer.close()
+      await server.close()
+    },
+  }
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
+}
