@@ -1,7 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { availableParallelism, cpus } from 'node:os'
 import { join, resolve } from 'node:path'
 import { sql } from 'kysely'
 import { createSqlAccounts } from '../../src/accounts/accounts-sql.ts'
