@@ -1,0 +1,175 @@
+import type { PayloadType } from '../audio/audio.ts'
+import type { Codecs, Decoder, MixRate } from '../codec/codec.ts'
+import type { LevelMeter } from '../codec/level.ts'
+import { opusSamples } from '../codec/opus-packet.ts'
+import { createJitterBuffer, type JitterBuffer, type Timed } from './jitter.ts'
+import type { MixPacket } from './mixer.ts'
+import { Queue } from './queue.ts'
+
+// What one member says: packets in, and every tick 20 ms of PCM, or only the passing of 20 ms while nobody listens.
+
+interface Kept extends Timed {
+  payload: Uint8Array
+}
+
+export interface Incoming {
+  /** Takes a packet; gives its level (RFC 6464), or undefined when it was none. */
+  put(packet: MixPacket, keep: boolean): number | undefined
+  /** The next 20 ms; undefined when the member pauses. Valid until the next call. */
+  hear(): Int16Array | undefined
+  /** Lets 20 ms pass unheard, which costs next to nothing. */
+  pass(): void
+  stats(): { lost: number; jitterMs: number; delayMs: number }
+  free(): void
+}
+
+/** Packets that are kept after they went by unheard, to warm the decoder up when they are to be heard after all. */
+const WARM = 3
+/** By how much a stream is shifted at once, in ms, and how far off it must be before it is. */
+const SHIFT_MS = 5
+const QUIET_OFF_MS = 8
+const LOUD_OFF_MS = 80
+/** Below this mean amplitude a shift is not heard. */
+const QUIET = 100
+const FRAME_MS = 20
+const NOTHING = new Int16Array(0)
+
+/** Makes what listens to one member. */
+export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number): Incoming {
+  const frame = new Int16Array((rate / 1000) * FRAME_MS)
+  const queue = new Queue(rate)
+  let codec: PayloadType | undefined
+  let ssrc: number | undefined
+  let jitter: JitterBuffer<Kept> | undefined
+  let meter: LevelMeter | undefined
+  let decoder: Decoder | undefined
+  let warm: Uint8Array[] = []
+  /** Samples of the last packet that went by unheard whose time has not come yet. */
+  let owed = 0
+  let quiet = true
+  let lostBefore = 0
+
+  /** Another codec or another stream: nothing of the old one is of use. */
+  function change(packet: MixPacket & { codec: PayloadType }): void {
+    if (packet.codec.codec !== codec?.codec || packet.codec.clockRate !== codec.clockRate) {
+      decoder?.free()
+      meter?.free()
+      decoder = undefined
+      meter = undefined
+      lostBefore += jitter?.stats.lost ?? 0
+      jitter = createJitterBuffer(packet.codec.clockRate)
+      codec = packet.codec
+      warm = []
+      owed = 0
+      queue.clear()
+    } else if (packet.ssrc !== ssrc) jitter?.reset()
+    ssrc = packet.ssrc
+  }
+
+  const samplesOf = (payload: Uint8Array): number => (codec?.codec === 'opus' ? opusSamples(payload) : payload.length)
+
+  function put(packet: MixPacket, keep: boolean): number | undefined {
+    if (packet.codec === 'CN') {
+      jitter?.rest()
+      return 127
+    }
+    change(packet as MixPacket & { codec: PayloadType })
+    const samples = samplesOf(packet.payload)
+    if (samples === 0 || samples > 0.12 * codec!.clockRate) return undefined
+    if (keep) {
+      const { sequence, timestamp } = packet
+      jitter!.put({ sequence, timestamp, samples, payload: Uint8Array.from(packet.payload) }, now())
+    }
+    if (packet.level !== undefined) return packet.level & 127
+    meter ??= codecs.meter(codec!.codec)
+    return meter.level(packet.payload)
+  }
+
+  const toRate = (samples: number): number => Math.round((samples * rate) / codec!.clockRate)
+
+  function decode(payload: Uint8Array, samples: number): void {
+    queue.push(decoder!.decode(payload) ?? NOTHING, toRate(samples))
+  }
+
+  /** Brings a new decoder near the state of the sender's encoder by what went by last. */
+  function warmUp(): void {
+    if (decoder) return
+    decoder = codecs.decoder(codec!.codec, rate)
+    for (const payload of warm) decode(payload, samplesOf(payload))
+    queue.keepLast(owed)
+    queue.fadeIn()
+    warm = []
+    owed = 0
+  }
+
+  function fill(ms: number): boolean {
+    let something = queue.length > 0
+    for (const due of jitter!.pull(ms)) {
+      const samples = toRate(due.samples)
+      if (due.kind === 'packet') decode(due.packet.payload, due.samples)
+      else if (due.kind === 'pause') queue.silence(samples)
+      else {
+        const fec = due.next && decoder!.decodeFec?.(due.next.payload, samples)
+        queue.push(fec ?? decoder!.conceal(samples), samples)
+      }
+      something ||= due.kind !== 'pause'
+    }
+    return something
+  }
+
+  /** By how many ms the stream is to be shifted in this tick: in quiet whenever it is off, else only when far off. */
+  function shift(): number {
+    const off = jitter!.surplus()
+    const bound = quiet ? QUIET_OFF_MS : LOUD_OFF_MS
+    if (off > bound) return SHIFT_MS
+    return off < -bound && quiet ? -SHIFT_MS : 0
+  }
+
+  return {
+    put,
+    hear() {
+      if (!jitter) return undefined
+      warmUp()
+      const by = shift()
+      const something = fill(FRAME_MS + by)
+      queue.take(frame, (by * rate) / 1000)
+      quiet = meanOf(frame) < QUIET
+      return something ? frame : undefined
+    },
+    pass() {
+      if (!jitter) return
+      if (decoder) {
+        decoder.free()
+        decoder = undefined
+        owed = queue.length
+        queue.clear()
+      }
+      const off = jitter.surplus()
+      const by = off > QUIET_OFF_MS ? SHIFT_MS : off < -QUIET_OFF_MS ? -SHIFT_MS : 0
+      quiet = true
+      for (const due of jitter.pull(FRAME_MS + by)) {
+        owed += toRate(due.samples)
+        if (due.kind !== 'packet') continue
+        warm.push(due.packet.payload)
+        if (warm.length > WARM) warm.shift()
+      }
+      owed -= ((FRAME_MS + by) * rate) / 1000
+    },
+    stats() {
+      const { lost, jitterMs, delayMs } = jitter?.stats ?? { lost: 0, jitterMs: 0, delayMs: 0 }
+      return { lost: lostBefore + lost, jitterMs, delayMs }
+    },
+    free() {
+      decoder?.free()
+      meter?.free()
+      decoder = undefined
+      meter = undefined
+    },
+  }
+}
+
+function meanOf(pcm: Int16Array): number {
+  let sum = 0
+  for (let i = 0; i < pcm.length; i += 4) sum += Math.abs(pcm[i]!)
+  return (4 * sum) / pcm.length
+}
