@@ -25,8 +25,18 @@ export async function ensureInstalled(root, { development }) {
   process.stderr.write('Vaartha: installing packages (once) …\n')
   const code = await run(
     'npm',
-    ['ci', ...(development ? [] : ['--omit=dev']), '--no-audit', '--no-fund', '--loglevel=error'],
+    [
+      'ci',
+      ...(development ? [] : ['--omit=dev']),
+      '--ignore-scripts=false',
+      '--no-audit',
+      '--no-fund',
+      '--loglevel=error',
+    ],
     root,
+    2,
+    // The npm package `node` needs its install script. With a worker given, mediasoup's own does nothing (.npmrc says why).
+    { MEDIASOUP_WORKER_BIN: 'comes later', ...process.env },
   )
   if (code !== 0) {
     process.stderr.write(
