@@ -42,7 +42,10 @@ export interface PortRemote {
 
 /** One stream of a mediasoup PlainTransport, as seen from the thread. Payload types are the router's. */
 export interface TrunkEnd {
-  /** What mediasoup sends us (a consumer of the party's producer); undefined when the party only listens. */
+  /**
+   * What mediasoup sends us (a consumer of the party's producer); undefined when the party only listens. Its SSRC is the
+   * only one of its kind in the trunk.
+   */
   receive?:
     | { ssrc: number; codec: PayloadType; dtmf?: number | undefined; levelExtension?: number | undefined }
     | undefined
@@ -68,6 +71,8 @@ export type AudioEvent =
   /** Whose speech a slot carries from now on; nobody may be sent its own. */
   | { type: 'slot'; mix: string; slot: number; end: string | undefined }
   | { type: 'played'; playing: string }
+  /** A recording has ended by itself, for example because the disk is full; `stopRecord` still tells what was written. */
+  | { type: 'record-failed'; recording: string; why: string }
   /** The thread died; every end is gone. */
   | { type: 'died'; why: string }
 

@@ -148,6 +148,7 @@ export interface Reception {
   packets: number
   lost(): number
   jitterMs(): number
+  /** A packet came. Telephone events repeat their timestamps and say nothing of jitter: their clock rate is given as 0. */
   heard(sequence: number, timestamp: number, clockRate: number, now: number): void
   /** A sender report came: its time is echoed in our next report. */
   reported(senderTime: number, now: number): void
@@ -177,6 +178,7 @@ export function createReception(ssrc: number): Reception {
         transit = Number.NaN
       } else if (step > 0) highest += step
       received++
+      if (clockRate === 0) return
       const arrival = Math.round((now * clockRate) / 1000) | 0
       const next = timestampDistance(timestamp, arrival)
       if (rate !== clockRate || Number.isNaN(transit)) {
