@@ -1,6 +1,7 @@
 import type { types } from 'mediasoup'
 import type { Logger } from '../../log.ts'
 import type { LegEvent, Profile, Stream } from '../media.ts'
+import type { OurLine } from '../sdp/ours.ts'
 import type { Place } from './place.ts'
 
 /** One party's media, as rooms and the front of the media room (create.ts) see it. */
@@ -39,8 +40,8 @@ export interface Scene {
   videos(): readonly Video[]
   /** mids of the video lines on which it can be sent something. */
   tiles(): readonly string[]
-  /** Lines for the voices of speaker slots; the first one is that of its own voice. Fewer than two: it hears the mix. */
-  slots(): readonly SlotLine[]
+  /** Lines besides that of its own voice, for the voices of others. */
+  slots(): readonly OurLine[]
   /** Sends a producer of this leg's router on a line, or nothing; `size` is how large it is shown. */
   show(mid: string, producer: types.Producer | undefined, size?: Size): Promise<void>
   /** Stops and goes on with what a line is sent, at once. */
@@ -52,13 +53,6 @@ export interface Scene {
 export interface Video {
   producer: types.Producer
   screen: boolean
-}
-
-export interface SlotLine {
-  mid: string
-  /** Names the payload types of the line: lines of one dialect are fed by one producer. */
-  dialect: string
-  codecs: readonly types.RtpCodecParameters[]
 }
 
 /** Of how many that are shown at once. */

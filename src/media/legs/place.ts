@@ -7,6 +7,8 @@ import { openTrunk, type Trunk } from './trunk.ts'
 export interface Place {
   readonly worker: PooledWorker
   readonly router: types.Router
+  /** The router's, as it was made: for some moments it is numbered for one browser. */
+  readonly capabilities: types.RtpCapabilities
   /** Made on first use, and anew after the audio thread has died. */
   trunk(): Promise<Trunk>
   /** A producer of another place on this one's router. */
@@ -102,6 +104,7 @@ async function makePlace(deps: PlacementDeps, worker: PooledWorker): Promise<Ope
   return {
     worker,
     router,
+    capabilities: structuredClone(router.rtpCapabilities),
     consumers: 0,
     legs: 0,
     trunk() {

@@ -1,5 +1,7 @@
 import type { AudioEngine } from '../audio/audio.ts'
-import type { Leg, Scene, SlotLine } from './leg.ts'
+import type { OurLine } from '../sdp/ours.ts'
+import { dialectName } from '../sdp/router.ts'
+import type { Leg, Scene } from './leg.ts'
 import type { Place } from './place.ts'
 import type { Speaker } from './trunk.ts'
 
@@ -14,7 +16,7 @@ interface OpenSlot {
  */
 export interface Slots {
   /** Sends the slots on a leg's lines; `mix` is the meeting's. */
-  show(leg: Leg, scene: Scene, lines: readonly SlotLine[], mix: string): Promise<void>
+  show(leg: Leg, scene: Scene, lines: readonly OurLine[], mix: string): Promise<void>
   hide(leg: Leg): Promise<void>
   /** Slot number `slot` carries the speech of `from` from now on: it is not sent to itself. */
   carries(slot: number, end: string | undefined, from: Leg | undefined): void
@@ -28,17 +30,17 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
   /** Who is in which slot. */
   const holders: (Leg | undefined)[] = []
 
-  const openSlot = async (place: Place, line: SlotLine, slot: number, mix: string): Promise<OpenSlot> => {
+  const openSlot = async (place: Place, line: OurLine, slot: number, mix: string): Promise<OpenSlot> => {
     const trunk = await place.trunk()
-    const speaker = await trunk.speak(line.codecs, `slot${slot}`)
+    const speaker = await trunk.speak(line, `slot${slot}`)
     const end = await audio.openSlot(mix, slot, trunk.id, speaker.send)
     return { speaker, end }
   }
 
-  const slotOf = (place: Place, line: SlotLine, slot: number, mix: string) => {
+  const slotOf = (place: Place, line: OurLine, slot: number, mix: string) => {
     const here = open.get(place) ?? new Map<string, Promise<OpenSlot>>()
     open.set(place, here)
-    const key = `${slot} ${line.dialect}`
+    const key = `${slot} ${dialectName(line)}`
     let one = here.get(key)
     if (one === undefined) {
       one = openSlot(place, line, slot, mix)
@@ -69,7 +71,7 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
       for (const [slot, line] of used.entries()) {
         let { speaker } = await slotOf(scene.place, line, slot, mix)
         if (speaker.producer.closed) {
-          open.get(scene.place)?.delete(`${slot} ${line.dialect}`)
+          open.get(scene.place)?.delete(`${slot} ${dialectName(line)}`)
           speaker = (await slotOf(scene.place, line, slot, mix)).speaker
         }
         await scene.show(line.mid, speaker.producer)

@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto'
 import type { types } from 'mediasoup'
 import type { AudioCodec, AudioEngine, PayloadType, TrunkEnd } from '../audio/audio.ts'
+import type { OurLine } from '../sdp/ours.ts'
+import { dialect } from '../sdp/router.ts'
 
 // The way between one router and the audio thread: a PlainTransport and a socket of the thread, both on loopback. Every
 // browser that talks to phones, hears itself or is in a meeting has one end on it.
@@ -14,8 +16,8 @@ export interface Trunk {
   /** As the audio thread names it. */
   readonly id: string
   readonly audio: AudioEngine
-  /** A producer of what the thread sends, in the payload types of `codecs`, which the router must know. */
-  speak(codecs: readonly types.RtpCodecParameters[], cname: string): Promise<Speaker>
+  /** A producer of what the thread sends, in the payload types of the line that it is for. */
+  speak(line: OurLine, cname: string): Promise<Speaker>
   /** Lets the thread hear a producer of this router. */
   hear(producer: types.Producer): Promise<Hearing>
   close(): Promise<void>
@@ -48,9 +50,10 @@ export async function openTrunk(
   return {
     id: trunk,
     audio,
-    async speak(codecs, cname) {
+    async speak(line, cname) {
       const ssrc = randomInt(1, 0xffffffff)
-      const producer = await transport.produce({
+      const codecs = spoken(line.codecs)
+      const producer = await produce(router, transport, line, {
         kind: 'audio',
         rtpParameters: {
           codecs: codecs.map(codec => ({ ...codec, rtcpFeedback: [] })),
@@ -62,7 +65,7 @@ export async function openTrunk(
       return { producer, send: { ssrc, cname, levelExtension: levelId, ...numbers(codecs) } }
     },
     async hear(producer) {
-      const consumer = await transport.consume({ producerId: producer.id, rtpCapabilities: audioOf(router) })
+      const consumer = await transport.consume({ producerId: producer.id, rtpCapabilities: allOf(producer) })
       const { codecs, encodings, headerExtensions } = consumer.rtpParameters
       return {
         consumer,
@@ -80,11 +83,15 @@ export async function openTrunk(
   }
 }
 
-function audioOf(router: types.Router): types.RtpCapabilities {
-  const { codecs = [], headerExtensions = [] } = router.rtpCapabilities
+// The router's own capabilities may be numbered for somebody else at this moment; what the producer can give is what counts.
+function allOf({ consumableRtpParameters: all }: types.Producer): types.RtpCapabilities {
   return {
-    codecs: codecs.filter(codec => codec.kind === 'audio'),
-    headerExtensions: headerExtensions.filter(extension => extension.kind === 'audio'),
+    codecs: all.codecs.map(({ payloadType, ...codec }) => ({
+      ...codec,
+      kind: 'audio',
+      preferredPayloadType: payloadType,
+    })),
+    headerExtensions: (all.headerExtensions ?? []).map(({ uri, id }) => ({ kind: 'audio', uri, preferredId: id })),
   }
 }
 
@@ -105,6 +112,17 @@ function numbers(codecs: readonly types.RtpCodecParameters[]): { codec: PayloadT
 }
 
 const voices: readonly string[] = ['opus', 'G722', 'PCMU', 'PCMA'] satisfies AudioCodec[]
+
+/** Produces with the payload types of `line` for who consumes it: the router's numbers count in the tick of the call. */
+export function produce(
+  router: types.Router,
+  transport: types.Transport,
+  line: OurLine | undefined,
+  options: types.ProducerOptions,
+): Promise<types.Producer> {
+  router.updateMediaCodecs(dialect(line))
+  return transport.produce(options)
+}
 
 /** The encoding name as the audio thread and SDP write it. */
 export function nameOf(codec: { mimeType: string }): string {

@@ -1,0 +1,365 @@
+import { randomInt } from 'node:crypto'
+import type { types } from 'mediasoup'
+import { Refusal } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { LegEvent, LegWish, Stream } from '../media.ts'
+import { answerTo } from '../sdp/answer.ts'
+import { parse } from '../sdp/description.ts'
+import { offerNext, readAnswer } from '../sdp/offer.ts'
+import type { OurLine, OurSession } from '../sdp/ours.ts'
+import { receives } from '../sdp/streams.ts'
+import { iceRestarted, readWebRtc, type WebRtcLine, type WebRtcSession } from '../sdp/webrtc.ts'
+import { writeWebRtc } from '../sdp/write.ts'
+import type { Leg, OfferChange, Scene, Size, Video, Voice } from './leg.ts'
+import { answerWishes, isSendable, offerWishes, sessionAfter, streamsAgreed, takenBy, withSenders } from './lines.ts'
+import type { Place } from './place.ts'
+import { createPresence, type Presence } from './presence.ts'
+import { createTurns } from './turns.ts'
+import { WebLine } from './web-line.ts'
+import { WebVoice } from './web-voice.ts'
+import { openWire, type Wire } from './wire.ts'
+
+export interface WebRtcLegDeps {
+  id: string
+  place: Place
+  log: Logger
+  now: () => number
+  onEnd: (end: string, open: boolean) => void
+  /** Something was agreed that its room must know. */
+  onAgreed: () => Promise<void>
+  tell: (event: LegEvent) => void
+}
+
+interface Agreement {
+  ours: OurSession
+  theirs: WebRtcSession
+  /** By index of our lines. */
+  lines: readonly (WebRtcLine | undefined)[]
+}
+
+// Changes of what is sent come in groups (a joiner's slots and tiles): one offer tells them all.
+const gatherMs = 50
+
+/** The leg of a browser: one WebRtcTransport, or two where videos need numbers of ours, and a voice in the audio thread. */
+export class WebRtcLeg implements Leg, Scene {
+  readonly profile = 'webrtc'
+  readonly id: string
+  readonly log: Logger
+  readonly born: number
+  readonly tell: (event: LegEvent) => void
+  readonly #deps: WebRtcLegDeps
+  readonly #inTurn = createTurns()
+  readonly #presence: Presence
+  readonly #sessionId = String(randomInt(1, 2 ** 47))
+  #place: Place
+  #wires: Wire[] = []
+  #lines = new Map<string, WebLine>()
+  #voice: WebVoice
+  /** mid of the line that carries its own voice. */
+  #voiceMid: string | undefined
+  #agreed: Agreement | undefined
+  #offered: OurSession | undefined
+  #streams: readonly Stream[]
+  readonly #after: string | undefined
+  /** Pictures that others have for it, and how many it has said it can show. */
+  #wanted = 0
+  #described = ''
+  #asking: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor(deps: WebRtcLegDeps, wish: Pick<LegWish, 'streams' | 'after'>) {
+    this.#deps = deps
+    this.id = deps.id
+    this.log = deps.log
+    this.born = deps.now()
+    this.tell = deps.tell
+    this.#place = deps.place
+    this.#streams = wish.streams ?? [{ kind: 'audio', direction: 'sendrecv', codecs: [] }]
+    this.#after = wish.after
+    this.#voice = this.#makeVoice()
+    this.#presence = createPresence(deps.tell, deps.now)
+  }
+
+  get scene(): Scene {
+    return this
+  }
+
+  get place(): Place {
+    return this.#place
+  }
+
+  voice(): Voice | undefined {
+    return this.#voice.voice()
+  }
+
+  streams(): Stream[] {
+    return this.#agreed === undefined ? [] : streamsAgreed(this.#agreed.ours)
+  }
+
+  videos(): Video[] {
+    const sent = this.#sorted().filter(line => line.ours.kind === 'video' && line.receiving)
+    return sent.flatMap(({ producer }) =>
+      producer === undefined || producer.closed ? [] : [{ producer, screen: producer.appData['screen'] === true }],
+    )
+  }
+
+  tiles(): string[] {
+    return this.#sorted()
+      .filter(line => line.ours.kind === 'video' && line.sending && this.#isSendable(line.ours))
+      .map(line => line.mid)
+  }
+
+  slots(): OurLine[] {
+    return this.#sorted()
+      .filter(line => line.ours.kind === 'audio' && line.sending && line.mid !== this.#voiceMid)
+      .map(line => line.ours)
+  }
+
+  async show(mid: string, source: types.Producer | undefined, size?: Size): Promise<void> {
+    await this.#lines.get(mid)?.show(source, size)
+    this.#askIfNeeded()
+  }
+
+  async pause(mid: string, paused: boolean): Promise<void> {
+    await this.#lines.get(mid)?.pause(paused)
+  }
+
+  want(tiles: number): void {
+    this.#wanted = tiles
+    this.#askIfNeeded()
+  }
+
+  offer(change: OfferChange = {}): Promise<string> {
+    return this.#inTurn(async () => {
+      this.#assertOpen()
+      const previous =
+        this.#agreed?.ours ??
+        (this.#after === undefined ? undefined : sessionAfter(this.#after, this.#place.capabilities, this.#sessionId))
+      if (change.streams !== undefined) this.#streams = change.streams
+      await this.#wire(0)
+      const missing = this.#missingTiles()
+      if (missing > 0) await this.#wire(1)
+      if (change.restartIce) await Promise.all(this.#wires.map(wire => wire.transport.restartIce()))
+      const streams = previous === undefined || previous.version === 0 ? this.#streams : change.streams
+      const next = offerNext(previous, {
+        transports: this.#wires.map(wire => wire.ours()),
+        wishes: offerWishes({ previous, streams, tiles: missing, capabilities: this.#place.capabilities }),
+        id: this.#sessionId,
+      })
+      this.#offered = this.#withSenders(next)
+      this.#note(this.#offered)
+      return writeWebRtc(this.#offered)
+    })
+  }
+
+  answer(sdp: string): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#assertOpen()
+      const ours = this.#offered
+      if (ours === undefined) throw new Refusal('not-acceptable-here', 'There is no offer to answer')
+      const theirs = readWebRtc(parse(sdp))
+      const lines = readAnswer(ours, theirs)
+      await this.#apply({ ours: takenBy(ours, lines, this.#place.capabilities), theirs, lines })
+    })
+  }
+
+  accept(offer: string, streams?: readonly Stream[]): Promise<string> {
+    return this.#inTurn(async () => {
+      this.#assertOpen()
+      const theirs = readWebRtc(parse(offer))
+      const before = this.#agreed
+      await this.#wire(0)
+      for (const [index, remote] of theirs.transports.entries()) {
+        const wire = this.#wires[index]
+        if (wire?.isStranger(remote)) await this.#replaceWire(index)
+        else if (wire && before && iceRestarted(before.theirs, theirs, index)) await wire.transport.restartIce()
+      }
+      const ours = answerTo(theirs, {
+        transports: this.#wires.map(wire => wire.ours()),
+        router: this.#place.capabilities,
+        wishes: answerWishes(theirs, streams, this.#place.capabilities),
+        previous: before?.ours,
+        id: this.#sessionId,
+      })
+      const lines = theirs.lines.map((line, index) => (ours.lines[index]?.rejected ? undefined : line))
+      await this.#apply({ ours, theirs, lines })
+      this.#offered = undefined
+      const described = this.#withSenders(ours)
+      this.#note(described)
+      return writeWebRtc(described)
+    })
+  }
+
+  /** What carried it has died, or it moves: everything is made anew at `place`, and the owner is asked to offer. */
+  async rebuild(place: Place): Promise<void> {
+    await this.#inTurn(async () => {
+      const wires = this.#wires.length
+      await this.#drop()
+      this.#place = place
+      this.#voice = this.#makeVoice()
+      if (this.#closed) return
+      for (let index = 0; index < wires; index += 1) await this.#wire(index)
+      if (this.#agreed !== undefined) await this.#apply(this.#agreed, false)
+    })
+    if (!this.#closed) this.#ask()
+  }
+
+  /** The audio thread has died: the voice gets another end, and the browser notices nothing. */
+  async revoice(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#voice.forget()
+      if (!this.#closed && this.#agreed !== undefined) await this.#apply(this.#agreed, false)
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closed = true
+    this.#presence.close()
+    clearTimeout(this.#asking)
+    return this.#inTurn(() => this.#drop())
+  }
+
+  async #apply(next: Agreement, connect = true): Promise<void> {
+    const before = this.#agreed
+    try {
+      if (connect) await this.#connect(next)
+      await this.#agreeLines(next)
+    } catch (error) {
+      if (this.#wires.some(wire => wire.transport.closed)) throw error
+      this.log.warn({ err: error }, 'the worker did not take what was negotiated')
+      if (before !== undefined && before !== next) await this.#agreeLines(before)
+      if (error instanceof Refusal) throw error
+      throw new Refusal('not-acceptable-here', 'The media described cannot be carried', { cause: error })
+    }
+    this.#agreed = next
+    await this.#deps.onAgreed()
+  }
+
+  async #connect({ ours, theirs, lines }: Agreement): Promise<void> {
+    for (const [index, line] of lines.entries()) {
+      const wire = this.#wires[ours.lines[index]?.transport ?? 0]
+      const remote = line && theirs.transports[line.transport]
+      if (wire === undefined || remote === undefined) continue
+      if (wire.isStranger(remote)) throw new Refusal('not-acceptable-here', 'Another certificate in an answer')
+      await wire.connect(remote)
+      this.#presence.began()
+    }
+  }
+
+  async #agreeLines({ ours, lines }: Agreement): Promise<void> {
+    const stale = new Set(this.#lines.keys())
+    let videos = 0
+    for (const [index, line] of ours.lines.entries()) {
+      const theirs = lines[index]
+      const wire = this.#wires[line.transport]
+      if (theirs === undefined || wire === undefined || (line.kind !== 'audio' && line.kind !== 'video')) continue
+      stale.delete(line.mid)
+      const agreed = { ours: line, theirs, wire }
+      const known = this.#lines.get(line.mid)
+      const one = known ?? new WebLine(this.#place, this.log, agreed, () => this.tell({ type: 'media' }))
+      this.#lines.set(line.mid, one)
+      await one.agree(agreed, line.kind === 'video' && receives(line.direction) && videos++ > 0)
+    }
+    for (const mid of stale) {
+      this.#lines.get(mid)?.close()
+      this.#lines.delete(mid)
+    }
+    await this.#agreeVoice()
+  }
+
+  async #agreeVoice(): Promise<void> {
+    const line = this.#sorted().find(one => one.ours.kind === 'audio')
+    this.#voiceMid = line?.mid
+    if (line === undefined) return this.#voice.close()
+    await line.show(await this.#voice.speak(line.ours))
+    await this.#voice.open(line.producer, line.ours)
+  }
+
+  #sorted(): WebLine[] {
+    return [...this.#lines.values()]
+  }
+
+  #isSendable(line: Pick<OurLine, 'kind' | 'extensions'>): boolean {
+    return isSendable(line, this.#place.capabilities)
+  }
+
+  /** Lines that it takes for pictures but on which it cannot be sent any, as it has numbered them. */
+  #missingTiles(): number {
+    const { lines = [], ours } = this.#agreed ?? {}
+    const asked = lines.filter((line, index) => {
+      if (line?.kind !== 'video' || (ours?.lines[index]?.transport ?? 0) !== 0) return false
+      return line.direction !== 'inactive' && !this.#isSendable(line)
+    })
+    const shown = this.tiles().length
+    return Math.max(0, Math.min(this.#wanted, asked.length) - shown)
+  }
+
+  #withSenders(session: OurSession): OurSession {
+    return withSenders(session, mid => this.#lines.get(mid)?.encoding)
+  }
+
+  #note(session: OurSession): void {
+    this.#described = sourcesOf(session)
+    clearTimeout(this.#asking)
+    this.#asking = undefined
+  }
+
+  /** What it is sent, or could be sent, differs from what it was told. */
+  #askIfNeeded(): void {
+    const { ours } = this.#agreed ?? {}
+    if (ours === undefined || this.#asking !== undefined || this.#closed) return
+    if (this.#missingTiles() === 0 && sourcesOf(this.#withSenders(ours)) === this.#described) return
+    this.#asking = setTimeout(() => {
+      this.#asking = undefined
+      if (this.#missingTiles() > 0 || sourcesOf(this.#withSenders(this.#agreed!.ours)) !== this.#described) this.#ask()
+    }, gatherMs)
+    this.#asking.unref()
+  }
+
+  #ask(): void {
+    this.tell({ type: 'rebuilt' })
+  }
+
+  async #wire(index: number): Promise<Wire> {
+    this.#wires[index] ??= await this.#openWire(index)
+    return this.#wires[index]
+  }
+
+  #openWire(index: number): Promise<Wire> {
+    return openWire(this.#place, this.log.child({ wire: index }), {
+      onConnected: () => this.#presence.here(),
+      onSilent: () => index === 0 && this.#presence.away(),
+      onFailed: why => this.#presence.lost(why),
+    })
+  }
+
+  async #replaceWire(index: number): Promise<void> {
+    for (const line of this.#sorted()) {
+      if (line.ours.transport !== index) continue
+      line.close()
+      this.#lines.delete(line.mid)
+    }
+    this.#wires[index]?.close()
+    this.#wires[index] = await this.#openWire(index)
+  }
+
+  #makeVoice(): WebVoice {
+    return new WebVoice(this.#place, this.id, this.#deps.onEnd)
+  }
+
+  async #drop(): Promise<void> {
+    for (const line of this.#lines.values()) line.close()
+    this.#lines.clear()
+    await this.#voice.close()
+    for (const wire of this.#wires) wire.close()
+    this.#wires = []
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new Refusal('no-such-call', 'The leg has ended')
+  }
+}
+
+function sourcesOf(session: OurSession): string {
+  return session.lines.map(line => `${line.mid} ${line.sender?.ssrc ?? ''}`).join()
+}
