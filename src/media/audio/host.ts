@@ -139,8 +139,7 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
       return stream.id
     },
     async play(to, tone) {
-      const started =
-        'mix' in to ? meetingOf(to.mix).play(undefined, tone) : await playTo(endOf(to.end), tone, linkOf)
+      const started = 'mix' in to ? meetingOf(to.mix).play(undefined, tone) : await playTo(endOf(to.end), tone, linkOf)
       playing.set(started.playing, started.mixing)
       return started.playing
     },

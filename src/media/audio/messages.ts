@@ -1,0 +1,26 @@
+import type { RefusalCode } from '../../errors.ts'
+import type { AudioEvent } from './audio.ts'
+import type { AudioHost } from './host.ts'
+import type { PortRange } from './sockets.ts'
+
+// What the main thread and the audio thread say to each other: numbered requests, their answers, and events.
+
+export type Method = Exclude<keyof AudioHost, 'close'>
+
+export interface Request {
+  id: number
+  method: Method | 'close'
+  args: unknown[]
+}
+
+export type Reply =
+  | { id: number; result: unknown }
+  | { id: number; refusal: { code: RefusalCode; message: string } }
+  | { id: number; bug: Error }
+  | { event: AudioEvent }
+
+export interface ThreadOptions {
+  rtpPorts: PortRange
+  trunkPorts: PortRange
+  silentMs?: number | undefined
+}

@@ -1,0 +1,42 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { Refusal } from '../../errors.ts'
+import { createAudioHost } from './host.ts'
+import type { Reply, Request, ThreadOptions } from './messages.ts'
+
+// The entry of the audio thread. It owns every socket of phones' media, so that no packet waits for the main event loop.
+
+const { rtpPorts, trunkPorts, silentMs } = workerData as ThreadOptions
+
+const say = (reply: Reply) => parentPort!.postMessage(reply)
+
+const host = createAudioHost({
+  rtpPorts,
+  trunkPorts,
+  silentMs,
+  emit: event => say({ event }),
+  async loadMixery() {
+    const [{ createMixer }, { loadCodecs }] = await Promise.all([
+      import('../mix/mixer.ts'),
+      import('../codec/codec.ts'),
+    ])
+    return { createMixer, codecs: await loadCodecs() }
+  },
+  cpuSeconds() {
+    const { user, system } = process.threadCpuUsage()
+    return (user + system) / 1e6
+  },
+})
+
+async function answer({ id, method, args }: Request): Promise<void> {
+  try {
+    const result = await (host[method] as (...args: unknown[]) => Promise<unknown>)(...args)
+    say({ id, result })
+  } catch (error) {
+    if (error instanceof Refusal) say({ id, refusal: { code: error.code, message: error.message } })
+    else say({ id, bug: error instanceof Error ? error : new Error(String(error)) })
+  }
+  // Nothing is left then that would keep the thread alive.
+  if (method === 'close') parentPort!.close()
+}
+
+parentPort!.on('message', request => void answer(request as Request))
