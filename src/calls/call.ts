@@ -1,8 +1,12 @@
+import { Refusal } from '../errors.ts'
 import type { CallResult, Events } from '../events.ts'
 import type { Logger } from '../log.ts'
+import type { LegEvent } from '../media/media.ts'
 import type { CallRecord, RecordedLeg } from '../records/records.ts'
+import { type Anchor, type End, endOf } from './anchor.ts'
+import { acknowledge, answerThrough, early, onMedia } from './anchored.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
-import { accepting, asserted, bodyOf, fromAnswer, type Party, tagOf } from './headers.ts'
+import { accepting, asserted, flat, fromAnswer, type Party, tagOf } from './headers.ts'
 import { passOn } from './in-dialog.ts'
 import { Leg, type LegOwner } from './leg.ts'
 import { resultOf } from './outcome.ts'
@@ -41,6 +45,7 @@ export interface CallContext {
   log: Logger
   now(): number
   records: { add(record: CallRecord): void }
+  anchor(call: string): Anchor
   /** A REFER inside a confirmed leg. */
   onRefer(call: Call, leg: Leg, req: Incoming, res: Reply): void
   onEnd(call: Call): void
@@ -64,6 +69,10 @@ export class Call implements LegOwner {
   from: string
   to: string
   readonly log: Logger
+  /** Carries its media, where that cannot go directly. */
+  readonly anchor: Anchor
+  /** The caller's media until it is answered. */
+  readonly callerEnd: End
   state: CallState = 'starting'
   readonly forks: Fork[] = []
   /** The two dialogs; the first is the caller's until a transfer changes who talks. */
@@ -104,6 +113,8 @@ export class Call implements LegOwner {
     })
     this.#started = context.now()
     this.id = id
+    this.anchor = context.anchor(id)
+    this.callerEnd = endOf(req)
     this.from = this.#aorOf(caller)
     this.to = to
     this.log = context.log.child({ call: id, from: this.from, to })
@@ -112,6 +123,7 @@ export class Call implements LegOwner {
       req,
       res,
       ended: () => this.ended,
+      bodyFor: (branch, sdp) => early(this, branch, sdp),
       onSent: sent => {
         if (res.stackDialogId && !this.ended) this.#callerLeg(res.stackDialogId).toTag = tagOf(sent?.get('To'))
       },
@@ -175,6 +187,10 @@ export class Call implements LegOwner {
     passOn(this, leg, req, res)
   }
 
+  onMedia(leg: Leg, event: LegEvent): void {
+    onMedia(this, leg, event)
+  }
+
   onProgress(branch: Branch, response: Response, ack: Ack): void {
     if (response.status === 100 || response.status === 199) return response.has('RSeq') ? ack() : undefined
     if (this.state === 'starting') {
@@ -187,21 +203,35 @@ export class Call implements LegOwner {
 
   onAnswer(branch: Branch, response: Response, ack: Ack, callee: Party): void {
     const leg = this.calleeLeg(branch, response, callee)
-    leg.localSdp = this.#req.body ?? ''
+    leg.localSdp = branch.body ?? this.#req.body ?? ''
     this.connect(leg, response, ack)
   }
 
   /** Gives the caller what `leg` has answered to its INVITE, and so makes the call. */
-  connect(leg: Leg, response: Response, ack: Ack): void {
+  connect(leg: Leg, response: Message, ack: Ack): void {
     // An INVITE without an offer gets it in the 2xx, and the answer comes in the caller's ACK (RFC 3264 section 4).
     const late = !this.#req.body && !this.#progress.prackSdp
     if (late) this.#owedAck = ack
     else ack()
     this.coming = leg
-    this.#progress.inOrder(() => this.#accept(leg, response, late, ack))
+    this.#progress.inOrder(() => {
+      const body = answerThrough(this, leg, response.body || undefined)
+      if (!(body instanceof Promise)) return this.#accept(leg, response, body, late, ack)
+      body.then(
+        made => this.#accept(leg, response, made, late, ack),
+        (error: unknown) => this.fail(error),
+      )
+    })
   }
 
-  #accept(leg: Leg, response: Response, late: boolean, ack: Ack): void {
+  /** Ends it for an error that is a Refusal or a bug. */
+  fail(error: unknown): void {
+    if (!(error instanceof Refusal)) this.log.error({ err: error }, 'call failed by a bug')
+    const refusal = error instanceof Refusal ? error : new Refusal('server-error')
+    this.end({ status: refusal.sipStatus, reason: refusal.message, headers: flat(refusal.headers) })
+  }
+
+  #accept(leg: Leg, response: Message, body: string | undefined, late: boolean, ack: Ack): void {
     const { now, events, config, domain } = this.#context
     const { told, prackSdp } = this.#progress
     leg.remoteSdp ||= told
@@ -210,12 +240,14 @@ export class Call implements LegOwner {
       ...accepting(this.#req, config),
       ...asserted(leg.party, domain),
     }
-    reply(this.#res, 200, { headers, body: response.body }, (error, sent) => {
+    if (leg.end.leg !== undefined || this.callerEnd.leg !== undefined) headers['Content-Type'] = 'application/sdp'
+    reply(this.#res, 200, { headers, body }, (error, sent) => {
       if (error || this.ended) {
         this.#owedAck?.()
         this.#owedAck = undefined
         void leg.bye()
-        if (!error) void new Leg(this.#context.srf, this, this.#caller, this.#res.stackDialogId ?? '').bye()
+        if (!error)
+          void new Leg(this.#context.srf, this, this.#caller, this.#res.stackDialogId ?? '', this.callerEnd).bye()
         // The caller has cancelled in this very moment; the engine has answered it.
         return this.end({ status: 487, reason: 'cancelled', result: 'cancelled' })
       }
@@ -223,15 +255,14 @@ export class Call implements LegOwner {
       caller.learn(this.#req)
       caller.toTag = tagOf(sent?.get('To'))
       caller.confirmed = true
-      caller.localSdp = response.body || told
+      caller.localSdp = body || told
       caller.remoteSdp = prackSdp || caller.remoteSdp
       leg.localSdp = prackSdp || leg.localSdp
       this.#owedAck = undefined
       if (late) {
         caller.onAck = answer => {
           caller.learn(answer)
-          leg.localSdp = answer.body ?? ''
-          ack(bodyOf(answer))
+          acknowledge(this, caller, leg, answer, ack)
         }
       }
       this.legs = [caller, leg]
@@ -303,6 +334,7 @@ export class Call implements LegOwner {
     const byes = this.legs.map(leg => leg.bye(cause))
     if (this.coming) byes.push(this.coming.bye(cause))
     if (this.#early && !this.#early.confirmed) this.#early.drop()
+    if (!this.answered) this.callerEnd.close()
     this.done = Promise.all(byes)
     this.#report(how)
     this.#settle()
@@ -332,14 +364,14 @@ export class Call implements LegOwner {
 
   #callerLeg(id: string): Leg {
     if (this.#early && this.#early.id === id) return this.#early
-    this.#early = new Leg(this.#context.srf, this, this.#caller, id)
+    this.#early = new Leg(this.#context.srf, this, this.#caller, id, this.callerEnd)
     this.#early.learn(this.#req)
     return this.#early
   }
 
   /** The dialog that a 2xx of a branch has made. */
   calleeLeg(branch: Branch, response: Response, party: Party): Leg {
-    const leg = new Leg(this.#context.srf, this, party, dialogIdOf(response, branch.sent!))
+    const leg = new Leg(this.#context.srf, this, party, dialogIdOf(response, branch.sent!), branch.end)
     leg.learn(response)
     leg.toTag = tagOf(response.get('To'))
     leg.confirmed = true

@@ -5,7 +5,10 @@ import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Binding } from '../location/store.ts'
 import type { Logger } from '../log.ts'
+import type { Media } from '../media/media.ts'
 import type { CallRecord } from '../records/records.ts'
+import { createAnchor } from './anchor.ts'
+import { offerFor, otherOffer, reachable } from './anchored.ts'
 import { Call, type CallContext, type CallView } from './call.ts'
 import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
 import { answerGone } from './leg.ts'
@@ -31,6 +34,8 @@ export interface CallsDeps {
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   /** The bindings that a GRUU of this domain stands for; undefined when it is none (RFC 5627). */
   bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
+  /** Carries what cannot go directly; without it browsers and phones have no way to each other. */
+  media?: Media | undefined
   records: { add(record: CallRecord): void }
   events: Events
   log: Logger
@@ -55,7 +60,7 @@ const closeMs = 4000
 
 /** The back-to-back user agent: each call is a dialog with its caller and one with whoever answers. */
 export function createCalls(deps: CallsDeps): Calls {
-  const { config, domain, isOwn, events, log, records, now = Date.now, uuid = randomUUID } = deps
+  const { config, domain, isOwn, media, events, log, records, now = Date.now, uuid = randomUUID } = deps
   const srf = deps.srf as unknown as SrfPort
   const calls = new Map<string, Call>()
   let closing = false
@@ -67,6 +72,7 @@ export function createCalls(deps: CallsDeps): Calls {
     log,
     now,
     records,
+    anchor: call => createAnchor({ media, config, log }, call),
     onRefer: (call, leg, req, res) => refer(call, leg, req, res),
     onEnd: call => calls.delete(call.id),
   }
@@ -103,9 +109,7 @@ export function createCalls(deps: CallsDeps): Calls {
     try {
       await ring(call, req, party, to)
     } catch (error) {
-      if (!(error instanceof Refusal)) call.end({ status: 500, reason: 'internal error' })
-      if (!(error instanceof Refusal)) throw error
-      call.end({ status: error.sipStatus, reason: error.message, headers: flat(error.headers) })
+      call.fail(error)
     }
   }
 
@@ -113,7 +117,10 @@ export function createCalls(deps: CallsDeps): Calls {
     const { callee, targets } = await ringer.find(user, originOf(req), req.uri)
     // The caller may have cancelled while the store was asked.
     if (call.state === 'ended') return
-    const reliable = targets.length === 1 && (names(req, 'Supported', '100rel') || names(req, 'Require', '100rel'))
+    const within = reachable(call, targets)
+    // What a callee acknowledges reliably with an SDP of its own cannot be translated any more.
+    const direct = within.length === 1 && !call.anchor.between(call.callerEnd, within[0]!)
+    const reliable = direct && (names(req, 'Supported', '100rel') || names(req, 'Require', '100rel'))
     const headers = {
       ...fromInvite(req),
       ...opening(config, reliable),
@@ -123,9 +130,10 @@ export function createCalls(deps: CallsDeps): Calls {
     }
     ringer.ring(
       call,
-      targets,
-      { headers, body: call.offered },
+      within,
+      { headers, body: branch => offerFor(call, branch) },
       {
+        onUnfit: branch => otherOffer(call, branch),
         onProgress: (...progress) => call.onProgress(...progress),
         onAnswer: (branch, answer, ack) => call.onAnswer(branch, answer, ack, callee),
         onLate: (...late) => call.onLate(...late),
@@ -166,8 +174,4 @@ export function createCalls(deps: CallsDeps): Calls {
 function hopsLeft(req: Incoming): string {
   const hops = Number.parseInt(req.get('Max-Forwards') ?? '', 10)
   return String(hops > 0 ? Math.min(70, hops - 1) : 70)
-}
-
-function flat(headers: Readonly<Record<string, string | string[]>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
 }

@@ -1,4 +1,6 @@
 import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { End } from './anchor.ts'
 import { reasonHeader, tagOf } from './headers.ts'
 import { asBranchStatus, bestOf } from './outcome.ts'
 import type { Target } from './route.ts'
@@ -15,8 +17,12 @@ export interface Branch {
   toTag?: string
   /** Set when it was asked again with the Min-SE of its 422. */
   retried?: boolean
+  /** Its media. */
+  readonly end: End
   /** The body that it was rung with. */
   body?: string | undefined
+  /** Set when it was rung once more with another offer. */
+  refitted?: boolean
 }
 
 export interface ForkUser {
@@ -27,12 +33,14 @@ export interface ForkUser {
   onLate(branch: Branch, response: Response, ack: Ack): void
   /** Nobody answered: the best status, and its response where a phone gave it. */
   onFailure(status: number, response: Response | undefined): void
+  /** Another offer for a contact that could not take the first one (488, 415, 606); undefined: there is none. */
+  onUnfit?(branch: Branch): Promise<string> | undefined
   /** The targets for the Contacts of a 3xx; empty: not followed. */
   onRedirect(contacts: string): Promise<Target[]>
 }
 
-/** The body of every INVITE, or what makes one for each contact; a Refusal fails that branch alone. */
-export type BranchBody = string | undefined | ((branch: Branch) => Promise<string | undefined>)
+/** The body of every INVITE, or what makes one for each contact: SDP of ours, if it is made later. A Refusal fails that branch alone. */
+export type BranchBody = string | undefined | ((branch: Branch) => string | undefined | Promise<string>)
 
 export interface ForkOptions {
   srf: SrfPort
@@ -41,6 +49,7 @@ export interface ForkOptions {
   ringMs: number
   mostRedirects: number
   mostForks: number
+  log: Logger
 }
 
 export interface Fork {
@@ -51,9 +60,12 @@ export interface Fork {
   cancel(headers: Headers): void
 }
 
+// Who could take the call, but not with these words.
+const unfit = new Set([415, 488, 606])
+
 /** Rings contacts in parallel (RFC 3261 section 16.7 as a user agent does it): the first 2xx wins, a 6xx stops all. */
 export function createFork(options: ForkOptions, user: ForkUser): Fork {
-  const { srf, headers, body, ringMs, mostRedirects, mostForks } = options
+  const { srf, headers, body, ringMs, mostRedirects, mostForks, log } = options
   const branches: Branch[] = []
   const tried = new Set<string>()
   let ended = false
@@ -70,32 +82,36 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
     for (const target of targets) {
       if (tried.has(target.uri) || branches.length >= mostForks) continue
       tried.add(target.uri)
-      launch({ target, status: 0, cancelled: false }, headers)
+      launch({ target, status: 0, cancelled: false, end: new End(target.profile, target.address) }, headers)
     }
     settle()
   }
 
   function launch(branch: Branch, withHeaders: Headers): void {
     if (!branches.includes(branch)) branches.push(branch)
-    if (typeof body !== 'function' || branch.body !== undefined)
-      return send(branch, withHeaders, branch.body ?? (body as string | undefined))
-    body(branch).then(
-      made => {
-        branch.body = made
-        if (branch.cancelled) fail(branch, 487, undefined)
-        else send(branch, withHeaders, made)
-      },
-      (error: unknown) => {
-        fail(branch, error instanceof Refusal ? error.sipStatus : 500, undefined)
-        if (!(error instanceof Refusal)) throw error
-      },
-    )
+    if (branch.body !== undefined) return send(branch, withHeaders)
+    const made = typeof body === 'function' ? body(branch) : body
+    if (made instanceof Promise) return void sendWhen(made, branch, withHeaders)
+    branch.body = made
+    send(branch, withHeaders)
   }
 
-  function send(branch: Branch, withHeaders: Headers, made: string | undefined): void {
+  async function sendWhen(made: Promise<string>, branch: Branch, withHeaders: Headers): Promise<void> {
+    try {
+      branch.body = await made
+    } catch (error) {
+      fail(branch, error instanceof Refusal ? error.sipStatus : 500, undefined)
+      if (!(error instanceof Refusal)) log.error({ err: error }, 'no offer could be made')
+      return
+    }
+    if (branch.cancelled) return fail(branch, 487, undefined)
+    send(branch, { ...withHeaders, 'Content-Type': 'application/sdp' })
+  }
+
+  function send(branch: Branch, withHeaders: Headers): void {
     const { uri, proxy } = branch.target
     try {
-      srf.request(uri, { method: 'INVITE', proxy, headers: { ...withHeaders }, body: made }, (error, sent) => {
+      srf.request(uri, { method: 'INVITE', proxy, headers: { ...withHeaders }, body: branch.body }, (error, sent) => {
         if (error || sent === undefined) return fail(branch, 480, undefined)
         branch.sent = sent
         sent.on('response', (response, ack) => onResponse(branch, withHeaders, response, ack))
@@ -118,13 +134,21 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
       cancelRest(reasonHeader(200, 'Call completed elsewhere'))
       return user.onAnswer(branch, response, ack)
     }
-    if (ended) return void (branch.status = status)
+    if (ended) {
+      branch.end.close()
+      return void (branch.status = status)
+    }
     const minSe = response.get('Min-SE')
     if (status === 422 && minSe !== undefined && /^\d{1,6}/.test(minSe) && !branch.retried) {
       // RFC 4028 section 7.3: once more, with what the phone wants at least.
       branch.retried = true
       const wish = String(Math.max(Number.parseInt(minSe, 10), Number(withHeaders['Session-Expires'] ?? 0)))
       return launch(branch, { ...withHeaders, 'Min-SE': minSe, 'Session-Expires': wish })
+    }
+    const other = unfit.has(status) && !branch.refitted ? user.onUnfit?.(branch) : undefined
+    if (other) {
+      branch.refitted = true
+      return void sendWhen(other, branch, withHeaders)
     }
     const contacts = response.get('Contact')
     if (status >= 300 && status < 400 && contacts !== undefined && redirects < mostRedirects) {
@@ -149,6 +173,7 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
 
   function fail(branch: Branch, status: number, response: Response | undefined): void {
     branch.status = status
+    branch.end.close()
     if (ended) return
     if (response && bestOf(branches.map(b => b.status).filter(s => s > 0)) === status) best = response
     if (status >= 600) {
@@ -178,6 +203,7 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
     for (const branch of branches) {
       if (branch.status !== 0 || branch.cancelled) continue
       branch.cancelled = true
+      branch.end.close()
       if (branch.sent) cancelSent(branch.sent, withHeaders)
     }
   }

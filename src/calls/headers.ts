@@ -135,6 +135,11 @@ export function reasonHeader(status: number, text: string): Headers {
   return { Reason: `SIP;cause=${status};text="${text.replace(/["\\\r\n]/g, ' ')}"` }
 }
 
+/** Headers of a Refusal as drachtio-srf takes them. */
+export function flat(headers: Readonly<Record<string, string | string[]>>): Headers {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
+}
+
 /** The body of a message as an option of our own one, with its type where that is not plain SDP. */
 export function bodyOf(message: Message): { body?: string; headers?: Headers } {
   if (!message.body) return {}

@@ -1,13 +1,19 @@
+import { Refusal } from '../errors.ts'
 import type { CallResult } from '../events.ts'
+import type { Logger } from '../log.ts'
+import type { Anchor } from './anchor.ts'
 import { cancelSent } from './fork.ts'
-import { allow, fromAnswer, fromMidCall } from './headers.ts'
+import { allow, flat, fromAnswer, fromMidCall, reasonHeader } from './headers.ts'
 import type { Answer, Leg } from './leg.ts'
 import { isHeld } from './outcome.ts'
+import { isAnchored, relay, renegotiate, wantsRelay } from './renegotiate.ts'
 import { type Headers, type Incoming, type Reply, reply, type Sent } from './sip.ts'
 
 /** What a request inside a dialog needs of its call. */
 export interface Conversation {
   readonly state: string
+  readonly anchor: Anchor
+  readonly log: Logger
   held: boolean
   peerOf(leg: Leg): Leg | undefined
   changed(change: 'held' | 'resumed' | 'media'): void
@@ -81,7 +87,55 @@ function negotiate(call: Conversation, leg: Leg, req: Incoming, res: Reply): voi
   // Offers that cross: whoever asks while we are asking waits (491); a second one of their own comes too early (500).
   if (leg.asking || peer.asked) return reply(res, 491)
   if (leg.asked || leg.onAck || peer.asking) return reply(res, 500, { headers: { 'Retry-After': '3' } })
-  void exchange(call, leg, peer, req, res)
+  if (isAnchored(leg, peer) || wantsRelay(req, leg, peer)) void exchangeAnchored(call, leg, peer, req, res)
+  else void exchange(call, leg, peer, req, res)
+}
+
+/** The media passes this server, or is to: the other leg is asked only for what changes for it. */
+async function exchangeAnchored(call: Conversation, leg: Leg, peer: Leg, req: Incoming, res: Reply): Promise<void> {
+  leg.asked = peer.asking = true
+  let sent: Sent | undefined
+  req.on('cancel', () => {
+    if (sent) cancelSent(sent, {})
+  })
+  req.on('update', (_update, answer) => reply(answer, 491))
+  try {
+    const how = { anchor: call.anchor, leg, peer, req, onSent: (one: Sent) => (sent = one) }
+    const outcome = await (isAnchored(leg, peer) ? renegotiate(how) : relay(how))
+    if (call.state === 'ended') return
+    if (outcome.asked) endIfGone(call, peer, outcome.asked)
+    if (outcome.status >= 300) return reply(res, outcome.status, { reason: outcome.reason })
+    leg.localSdp = outcome.body ?? ''
+    if (req.body) leg.remoteSdp = req.body
+    if (outcome.onAck) leg.onAck = ack => void onLateAnswer(call, leg, ack, outcome.onAck!)
+    reply(res, 200, { headers: { Allow: allow, ...sdpType(outcome.body) }, body: outcome.body })
+    if (req.body) {
+      report(call, req.body)
+      await call.anchor.hold(peer.end, isHeld(req.body))
+    }
+  } catch (error) {
+    if (!(error instanceof Refusal)) call.log.error({ err: error }, 'renegotiation failed by a bug')
+    const refusal = error instanceof Refusal ? error : new Refusal('server-error')
+    reply(res, refusal.sipStatus, { headers: flat(refusal.headers) })
+  } finally {
+    leg.asked = peer.asking = false
+  }
+}
+
+async function onLateAnswer(
+  call: Conversation,
+  leg: Leg,
+  ack: Incoming,
+  take: (answer: string | undefined) => Promise<void>,
+): Promise<void> {
+  try {
+    leg.learn(ack)
+    await take(ack.body)
+    report(call, ack.body ?? '')
+  } catch (error) {
+    if (!(error instanceof Refusal)) call.log.error({ err: error }, 'late answer failed by a bug')
+    call.end({ status: 488, reason: 'no common media', cause: reasonHeader(488, 'No common media') })
+  }
 }
 
 async function exchange(call: Conversation, leg: Leg, peer: Leg, req: Incoming, res: Reply): Promise<void> {

@@ -1,5 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import type { LegEvent } from '../media/media.ts'
+import type { End } from './anchor.ts'
 import { allow, type Party } from './headers.ts'
+import { speaks } from './sdp.ts'
 import {
   type Ack,
   type Headers,
@@ -23,12 +26,16 @@ export interface Answer {
 
 export interface LegOwner {
   onRequest(leg: Leg, req: Incoming, res: Reply): void
+  /** What happens to its media leg. */
+  onMedia?(leg: Leg, event: LegEvent): void
 }
 
 /** One dialog of a call as srf and the engine know it: requests in it, both ways, until its BYE. */
 export class Leg {
   readonly id: string
   readonly party: Party
+  /** Its media. */
+  readonly end: End
   owner: LegOwner
   confirmed = false
   ended = false
@@ -48,8 +55,10 @@ export class Leg {
   onAck: ((ack: Incoming) => void) | undefined
   readonly #srf: SrfPort
 
-  constructor(srf: SrfPort, owner: LegOwner, party: Party, id: string) {
+  constructor(srf: SrfPort, owner: LegOwner, party: Party, id: string, end: End) {
     this.#srf = srf
+    this.end = end
+    end.onEvent = event => this.owner.onMedia?.(this, event)
     this.owner = owner
     this.party = party
     this.id = id
@@ -73,7 +82,10 @@ export class Leg {
   }
 
   learn(message: Message): void {
-    if (message.body) this.remoteSdp = message.body
+    if (message.body) {
+      this.remoteSdp = message.body
+      this.end.profile = speaks(message.body)
+    }
     this.allow = message.get('Allow') ?? this.allow
   }
 
@@ -128,6 +140,7 @@ export class Leg {
     if (this.ended) return
     this.ended = true
     this.onAck = undefined
+    this.end.close()
     await this.send('BYE', { headers })
     this.#srf.removeDialog(this)
   }
@@ -136,6 +149,7 @@ export class Leg {
   drop(): void {
     this.ended = true
     this.onAck = undefined
+    this.end.close()
     this.#srf.removeDialog(this)
   }
 }

@@ -139,7 +139,7 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
   }
 
   /** What the media leg tells its owner. */
-  onMedia(event: LegEvent): void {
+  onMedia(_leg: Leg, event: LegEvent): void {
     if (this.#ended) return
     if (event.type === 'dtmf') return void this.emit('dtmf', { digit: event.digit, ms: event.ms })
     this.emit('media', event)

@@ -1,6 +1,7 @@
 import { Refusal, type RefusalCode } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { LegEvent, Media, Profile, Stream } from '../media/media.ts'
+import { endOf } from './anchor.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
 import { accepting, identity, opening, type Party, reasonHeader, tagOf } from './headers.ts'
 import { Leg } from './leg.ts'
@@ -18,8 +19,6 @@ export interface LocalDeps {
   ringer: Ringer
   domain: string
   config: { sessionExpires: number; minSe: number }
-  /** What an SDP's sender speaks. */
-  profileOf(sdp: string): Profile
   log: Logger
 }
 
@@ -68,7 +67,7 @@ export interface LocalDialogs {
 
 /** Dialogs whose other end is this server: focuses of meetings, echo and delay tests. */
 export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
-  const { srf, media, ringer, domain, config, profileOf } = deps
+  const { srf, media, ringer, domain, config } = deps
   const dialogs = new Set<LocalDialog>()
   let closing = false
 
@@ -78,12 +77,12 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
     const ear = {
       dialog: undefined as LocalDialog | undefined,
       onEvent(event: LegEvent) {
-        if (ear.dialog) ear.dialog.onMedia(event)
+        if (ear.dialog) ear.dialog.onMedia(ear.dialog.dialog, event)
         else if (early.length < 32) early.push(event)
       },
       give(dialog: LocalDialog) {
         ear.dialog = dialog
-        for (const event of early.splice(0)) dialog.onMedia(event)
+        for (const event of early.splice(0)) ear.onEvent(event)
       },
     }
     return ear
@@ -113,7 +112,8 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
       cancelled = true
     })
     req.on('update', (_update, answer) => reply(answer, 491))
-    const profile = req.body ? profileOf(req.body) : profileOfSender(req)
+    const end = endOf(req)
+    const { profile } = end
     const ear = listen()
     const { leg, sdp } = await media.allocate({
       profile,
@@ -137,7 +137,7 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
       }
       if (cancelled) throw new Refusal('request-terminated')
       const sent = await send200(res, headers, sdp)
-      const dialog = new Leg(srf, nobody, party, res.stackDialogId ?? '')
+      const dialog = new Leg(srf, nobody, party, res.stackDialogId ?? '', end)
       dialog.learn(req)
       dialog.localSdp = sdp
       dialog.toTag = tagOf(sent)
@@ -208,7 +208,7 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
   function ringUntil(
     targets: readonly Target[],
     headers: Headers,
-    body: (branch: Branch) => Promise<string | undefined>,
+    body: (branch: Branch) => Promise<string>,
     options: InviteOptions,
   ): Promise<{ branch: Branch; response: Response }> {
     const ringing = { forks: [] as Fork[], log: deps.log }
@@ -276,7 +276,7 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
   }
 
   function dialogOf(branch: Branch, response: Response, party: Party): Leg {
-    const leg = new Leg(srf, nobody, party, dialogIdOf(response, branch.sent!))
+    const leg = new Leg(srf, nobody, party, dialogIdOf(response, branch.sent!), branch.end)
     leg.learn(response)
     leg.toTag = tagOf(response.get('To'))
     leg.confirmed = true
@@ -298,11 +298,6 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
 
 function streamsFor({ streams }: LocalOptions, profile: Profile): readonly Stream[] | undefined {
   return typeof streams === 'function' ? streams(profile) : streams
-}
-
-/** Who made no offer is known by its transport: browsers come over WebSockets. */
-export function profileOfSender(req: Incoming): Profile {
-  return /^SIP\s*\/\s*2\.0\s*\/\s*wss?\b/i.test(req.get('Via') ?? '') ? 'webrtc' : 'plain'
 }
 
 /** Resolves with the To of what was sent. */

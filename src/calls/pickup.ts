@@ -1,9 +1,11 @@
 import { Refusal } from '../errors.ts'
+import { End, endOf } from './anchor.ts'
+import { enter } from './anchored.ts'
 import type { Call } from './call.ts'
 import { accepting, asserted, fromAnswer, type Party, reasonHeader, tagOf } from './headers.ts'
 import { Leg } from './leg.ts'
 import type { TransferDeps } from './refer.ts'
-import { waitingAnswer } from './sdp.ts'
+import { towards, waitingAnswer } from './sdp.ts'
 import { type Incoming, type Reply, reply, type SrfPort } from './sip.ts'
 import { mayReplace, readReplaces } from './transfer.ts'
 
@@ -40,6 +42,8 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
     req.on('cancel', () => {
       cancelled = true
     })
+    const end = endOf(req)
+    if (call.anchor.inMidCall(stay.end, end)) return takeOverHere(call, { leg, stay, end }, req, res, caller)
     const before = stay.localSdp
     const answer = await stay.offer(req.body || undefined)
     const back = async () => {
@@ -55,7 +59,8 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
     const headers = { ...fromAnswer(answer.response), ...accepting(req, config), ...asserted(stay.party, domain) }
     reply(res, 200, { headers, body: answer.response.body }, (error, sent) => {
       if (error) return void back()
-      const come = enter(call, req, res, caller, tagOf(sent?.get('To')))
+      stay.end.release()
+      const come = arrive(call, req, res, caller, tagOf(sent?.get('To')), end)
       come.localSdp = answer.response?.body ?? ''
       if (!req.body) {
         come.onAck = ack => {
@@ -70,18 +75,89 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
     })
   }
 
+  /** The same, where the media passes this server: who stays is asked only if its own does not yet. */
+  async function takeOverHere(
+    call: Call,
+    { leg, stay, end }: { leg: Leg; stay: Leg; end: End },
+    req: Incoming,
+    res: Reply,
+    caller: Party,
+  ): Promise<void> {
+    const { anchor } = call
+    const back = () => {
+      end.close()
+      if (call.leaving === leg) call.leaving = undefined
+      if (leg.ended) call.end({ status: 480, reason: 'hung up while being picked up' })
+    }
+    try {
+      const status = await enter(call, stay, leg.end, asserted(caller, domain))
+      if (status >= 300 || call.ended) {
+        reply(res, status >= 300 ? status : 480)
+        return back()
+      }
+      const body = await meet(call, end, req, stay.end)
+      const headers = { ...accepting(req, config), ...asserted(stay.party, domain), 'Content-Type': 'application/sdp' }
+      reply(res, 200, { headers, body }, (error, sent) => {
+        if (error) return back()
+        const come = arrive(call, req, res, caller, tagOf(sent?.get('To')), end)
+        come.localSdp = body
+        if (!req.body) come.onAck = ack => void late(call, come, stay, ack)
+        if (call.ended) return void come.bye()
+        call.replace(leg, come)
+        void leg.bye()
+      })
+      await anchor.connect(stay.end, end)
+    } catch (error) {
+      back()
+      throw error
+    }
+  }
+
+  /** What who comes is told: the answer to its offer, or an offer. */
+  async function meet(call: Call, end: End, req: Incoming, partner: End): Promise<string> {
+    if (req.body) return call.anchor.answer(end, req.body, partner)
+    return call.anchor.offer(end, { streams: towards(call.anchor.streams(partner)) })
+  }
+
+  async function late(call: Call, come: Leg, stay: Leg, ack: Incoming): Promise<void> {
+    try {
+      come.learn(ack)
+      await call.anchor.accept(come.end, ack.body)
+      await call.anchor.connect(stay.end, come.end)
+    } catch (error) {
+      call.fail(error)
+    }
+  }
+
   /** The caller's offer waits for an answer, so who picks up is told to wait, and is then shown that offer. */
   async function answerRinging(call: Call, req: Incoming, res: Reply, caller: Party): Promise<void> {
+    const end = endOf(req)
+    if (call.anchor.inMidCall(call.callerEnd, end)) return answerRingingHere(call, req, res, caller, end)
     const body = req.body ? waitingAnswer(req.body) : call.offered
     const headers = accepting(req, config)
     reply(res, 200, { headers, body }, (error, sent) => {
       if (error) return
-      const come = enter(call, req, res, caller, tagOf(sent?.get('To')))
+      const come = arrive(call, req, res, caller, tagOf(sent?.get('To')), end)
       come.localSdp = body ?? ''
       if (call.ended || call.answered) return void come.bye()
       call.coming = come
       for (const fork of call.forks) fork.cancel(reasonHeader(200, 'Call completed elsewhere'))
       come.onAck = () => void show(call, come)
+    })
+  }
+
+  /** Both ends have made offers, and this server answers both. */
+  async function answerRingingHere(call: Call, req: Incoming, res: Reply, caller: Party, end: End): Promise<void> {
+    if (!req.body || !call.offered) throw new Refusal('not-acceptable-here', 'An offer is needed')
+    const body = await call.anchor.answer(end, req.body, new End('plain', ''))
+    const headers = { ...accepting(req, config), 'Content-Type': 'application/sdp' }
+    reply(res, 200, { headers, body }, (error, sent) => {
+      if (error) return end.close()
+      const come = arrive(call, req, res, caller, tagOf(sent?.get('To')), end)
+      come.localSdp = body
+      if (call.ended || call.answered) return void come.bye()
+      for (const fork of call.forks) fork.cancel(reasonHeader(200, 'Call completed elsewhere'))
+      call.connect(come, req, () => undefined)
     })
   }
 
@@ -93,8 +169,8 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
     call.end({ status: answer.status >= 300 ? answer.status : 480, reason: 'could not be picked up' })
   }
 
-  function enter(call: Call, req: Incoming, res: Reply, caller: Party, toTag: string): Leg {
-    const leg = new Leg(srf, call, caller, res.stackDialogId ?? '')
+  function arrive(call: Call, req: Incoming, res: Reply, caller: Party, toTag: string, end: End): Leg {
+    const leg = new Leg(srf, call, caller, res.stackDialogId ?? '', end)
     leg.learn(req)
     leg.toTag = toTag
     leg.confirmed = true

@@ -33,6 +33,8 @@ export interface ProgressUser {
   req: Incoming
   res: Reply
   ended(): boolean
+  /** A branch's SDP as the caller is to get it; undefined: not before the answer. */
+  bodyFor(branch: Branch, sdp: string): string | undefined | Promise<string | undefined>
   /** The caller has got a provisional response. */
   onSent(sent: Message | undefined): void
 }
@@ -40,32 +42,49 @@ export interface ProgressUser {
 // A caller that never acknowledges is given up by the engine after 64*T1; what waits goes on then.
 const giveUpMs = 32_000
 
-export function createProgress({ srf, req, res, ended, onSent }: ProgressUser): Progress {
+export function createProgress({ srf, req, res, ended, bodyFor, onSent }: ProgressUser): Progress {
   const required = names(req, 'Require', '100rel')
   const takes = required || names(req, 'Supported', '100rel')
   let earlyMedia: Branch | undefined
   let waiting: { branch: Branch; response: Response } | undefined
+  /** Set while a body is being made. */
+  let making = false
   let timer: NodeJS.Timeout | undefined
   let queue: (() => void)[] = []
   let told = ''
   let prackSdp = ''
 
   function inOrder(step: () => void): void {
-    if (waiting) queue.push(step)
+    if (waiting || making) queue.push(step)
     else step()
   }
 
   function next(): void {
     clearTimeout(timer)
     waiting = undefined
-    while (!waiting && queue.length > 0) queue.shift()?.()
+    goOn()
+  }
+
+  function goOn(): void {
+    while (!waiting && !making && queue.length > 0) queue.shift()?.()
   }
 
   function pass(branch: Branch, response: Response, ack: Ack): void {
     if (ended()) return
-    const { body, status, reason } = response
+    const { body } = response
     if (body) earlyMedia ??= branch
-    const media = body && earlyMedia === branch ? body : undefined
+    const media = body && earlyMedia === branch ? bodyFor(branch, body) : undefined
+    if (!(media instanceof Promise)) return tell(branch, response, ack, media)
+    making = true
+    void media.then(made => {
+      making = false
+      if (!ended()) tell(branch, response, ack, made)
+      goOn()
+    })
+  }
+
+  function tell(branch: Branch, response: Response, ack: Ack, media: string | undefined): void {
+    const { status, reason } = response
     const reliable = required || (takes && response.has('RSeq'))
     if (response.has('RSeq') && !reliable) ack()
     const headers: Headers = { Allow: allow, ...(media ? fromAnswer(response) : {}) }
@@ -97,6 +116,8 @@ export function createProgress({ srf, req, res, ended, onSent }: ProgressUser): 
         return next()
       }
       const sequence = Number.parseInt(branch.sent.get('CSeq') ?? '', 10)
+      // Whose media passes this server has nothing to negotiate with the other's phone.
+      if (prack.body && branch.end.leg !== undefined) return reply(answer, 488)
       const { body, headers = {} } = bodyOf(prack)
       const rack = { ...headers, RAck: `${response.get('RSeq')} ${sequence} INVITE` }
       void sendIn(srf, dialogIdOf(response, branch.sent), 'PRACK', { headers: rack, body }).then(result => {

@@ -1,5 +1,6 @@
 import { Refusal } from '../errors.ts'
 import { reasonPhrase } from '../sip/engine/message/message.ts'
+import { enter, likeLeg } from './anchored.ts'
 import type { Call } from './call.ts'
 import type { Branch } from './fork.ts'
 import { asserted, bodyOf, identity, nameAddr, opening } from './headers.ts'
@@ -72,11 +73,15 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     const { call, referrer, stay, tell } = transfer
     const { callee, targets } = await ringer.find(user, originOf(req))
     if (call.ended) return
-    const body = unheld(stay.remoteSdp) || undefined
+    const direct = unheld(stay.remoteSdp) || undefined
+    const body = (branch: Branch) =>
+      call.anchor.inMidCall(stay.end, branch.end)
+        ? call.anchor.offer(branch.end, { streams: likeLeg(call, stay, branch.end) })
+        : direct
     const headers = {
       ...opening(config, false),
       ...identity(stay.party, domain),
-      ...(body ? { 'Content-Type': 'application/sdp' } : {}),
+      ...(direct ? { 'Content-Type': 'application/sdp' } : {}),
       ...(referrer.party.hidden ? {} : { 'Referred-By': nameAddr('', referrer.party.user, domain) }),
       To: `<sip:${callee.user}@${domain}>`,
     }
@@ -91,9 +96,9 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
         },
         onAnswer(branch, response, ack) {
           const come = call.calleeLeg(branch, response, callee)
-          come.localSdp = body ?? ''
+          come.localSdp = branch.body ?? ''
           call.coming = come
-          answered(transfer, come, response, body === undefined, ack).catch((error: unknown) => {
+          answered(transfer, come, response, branch.body === undefined, ack).catch((error: unknown) => {
             call.log.error({ err: error }, 'transfer failed by a bug')
             void come.bye()
             failed(transfer, 500)
@@ -107,6 +112,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
 
   async function answered(transfer: Transfer, come: Leg, response: Response, late: boolean, ack: Ack): Promise<void> {
     const { call, stay } = transfer
+    if (come.end.leg !== undefined) return answeredHere(transfer, come, response, ack)
     if (!late) ack()
     const changed = await stay.offer(response.body || undefined, asserted(come.party, domain))
     if (late) ack(changed.response ? bodyOf(changed.response) : {})
@@ -117,6 +123,23 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
       return failed(transfer, changed.status)
     }
     if (!late) await settleMedia(stay, come)
+    stay.end.release()
+    complete(transfer, come)
+  }
+
+  /** The new call's media passes this server: who stays is asked only if its own does not yet, or is held. */
+  async function answeredHere(transfer: Transfer, come: Leg, response: Response, ack: Ack): Promise<void> {
+    const { call, stay } = transfer
+    ack()
+    const status = await accepted(call, come, response)
+    const entered = status < 300 ? await enter(call, stay, come.end, asserted(come.party, domain)) : status
+    if (entered >= 300 || call.ended) {
+      call.coming = undefined
+      void come.bye()
+      if (entered === 481 || entered === 408) return gone(call, stay)
+      return failed(transfer, entered)
+    }
+    await call.anchor.connect(stay.end, come.end)
     complete(transfer, come)
   }
 
@@ -137,7 +160,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     if (other.ended || come === undefined) return failed(transfer, 487)
     if (other.leaving) return failed(transfer, 491)
     other.leaving = own
-    const status = await bridge(stay, come, own)
+    const status = await bridge(call, stay, come, own)
     if (status < 300 && !call.ended && !other.ended) {
       other.release(come)
       complete(transfer, come)
@@ -151,18 +174,33 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
   }
 
   /** Connects two answered phones; when the second refuses, the first gets back what it had from `own`. */
-  async function bridge(stay: Leg, come: Leg, own: Leg): Promise<number> {
+  async function bridge(call: Call, stay: Leg, come: Leg, own: Leg): Promise<number> {
+    if (call.anchor.inMidCall(stay.end, come.end)) return bridgeHere(call, stay, come)
     const before = come.localSdp
     const first = await come.offer(unheld(stay.remoteSdp), asserted(stay.party, domain))
     if (first.status >= 300) return first.status
     const second = await stay.offer(come.remoteSdp, asserted(come.party, domain))
     if (second.status < 300) {
       await settleMedia(stay, come)
+      stay.end.release()
+      come.end.release()
       return 200
     }
     if (second.status === 481 || second.status === 408) stay.drop()
     if (!come.ended && !own.ended) await come.offer(before, asserted(own.party, domain))
     return second.status
+  }
+
+  async function bridgeHere(call: Call, stay: Leg, come: Leg): Promise<number> {
+    const first = await enter(call, come, stay.end, asserted(stay.party, domain))
+    if (first >= 300) return first
+    const second = await enter(call, stay, come.end, asserted(come.party, domain))
+    if (second >= 300) {
+      if (second === 481 || second === 408) stay.drop()
+      return second
+    }
+    await call.anchor.connect(stay.end, come.end)
+    return 200
   }
 
   function complete(transfer: Transfer, come: Leg): void {
@@ -189,13 +227,24 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
   }
 }
 
+/** The status of taking an answer: the phone's 200, or why it is of no use. */
+async function accepted(call: Call, come: Leg, response: Response): Promise<number> {
+  try {
+    await call.anchor.accept(come.end, response.body)
+    return 200
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    return error.sipStatus
+  }
+}
+
 /** The answer of who stays may name another port than its last one; then who comes must hear of it (RFC 3725 section 4.4). */
 async function settleMedia(stay: Leg, come: Leg): Promise<void> {
   if (!sameMedia(stay.remoteSdp, come.localSdp)) await come.offer(stay.remoteSdp)
 }
 
 /** The subscription that a REFER makes (RFC 3515 section 2.4.4): sipfrag bodies, one NOTIFY after the other. */
-function createTeller(leg: Leg, req: Incoming, silent: boolean): Transfer['tell'] {
+export function createTeller(leg: Leg, req: Incoming, silent: boolean): (status: number) => Promise<void> {
   const event = `refer;id=${Number.parseInt(req.get('CSeq') ?? '', 10)}`
   let told = 0
   let queue = Promise.resolve()

@@ -73,7 +73,7 @@ export function createRinger(deps: RingerDeps): Ringer {
   return {
     find,
     ring(call, targets, { headers, body }, user) {
-      const options = { srf, headers, body, ringMs: config.ringSeconds * 1000, ...config }
+      const options = { srf, headers, body, ringMs: config.ringSeconds * 1000, ...config, log: call.log }
       const fork = createFork(options, { ...user, onRedirect: contacts => redirect(call, contacts) })
       call.forks.push(fork)
       fork.start(targets)

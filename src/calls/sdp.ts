@@ -1,5 +1,52 @@
+import type { Direction, Profile, Stream } from '../media/media.ts'
+import { parse } from '../media/sdp/description.ts'
+import { streamsOf } from '../media/sdp/streams.ts'
+
 // The few looks at SDP that connecting strangers' sessions needs (RFC 3725): an offer made for one phone is shown to
-// another. Everything else passes untouched.
+// another. Everything else passes untouched, or is written by the media room.
+
+/** What the sender of an SDP speaks; seen without parsing, because every call is asked. */
+export function speaks(sdp: string): Profile {
+  if (!sdp.includes('a=fingerprint:')) return 'plain'
+  return sdp.includes(' UDP/TLS/RTP/SAVP') || sdp.includes('a=ice-ufrag:') ? 'webrtc' : 'plain'
+}
+
+/** Whether a phone protects its media (RFC 4568). */
+export function isSecure(sdp: string): boolean {
+  return /^m=audio \d+ RTP\/SAVP/m.test(sdp)
+}
+
+/** Whether its sender takes telephone events (RFC 4733). */
+export function knowsDigits(sdp: string): boolean {
+  return /^a=rtpmap:\d+ telephone-event\//im.test(sdp)
+}
+
+const phoneCodecs = new Set(['opus', 'g722', 'pcmu', 'pcma'])
+
+/**
+ * The m-lines to offer to somebody for an offer that another has made: the same kinds, directions and codecs, but only
+ * one audio line, in a phone's codecs, as soon as one of the two is a phone. Throws Refusal: no SDP 400.
+ */
+export function likeOffer(offer: string, to: Profile): Stream[] {
+  const all = streamsOf(parse(offer)).map(stream => ({ ...stream, direction: mirrored[stream.direction] }))
+  if (to === 'webrtc' && speaks(offer) === 'webrtc') return all
+  return all
+    .filter(({ kind }) => kind === 'audio')
+    .slice(0, 1)
+    .map(stream => ({ ...stream, codecs: stream.codecs.filter(codec => phoneCodecs.has(codec.toLowerCase())) }))
+}
+
+/** What one end has agreed on, as the other end is to have it: what we hear from the one we say to the other. */
+export function towards(agreed: readonly Stream[]): Stream[] {
+  return agreed.map(stream => ({ ...stream, direction: mirrored[stream.direction] }))
+}
+
+const mirrored: Record<Direction, Direction> = {
+  sendrecv: 'sendrecv',
+  sendonly: 'recvonly',
+  recvonly: 'sendonly',
+  inactive: 'inactive',
+}
 
 const direction = /^a=(sendrecv|sendonly|recvonly|inactive)\s*$/
 const lines = (sdp: string) => sdp.split(/\r?\n/)

@@ -141,6 +141,12 @@ const calls = section('Calls between registered people.', {
   sessionExpires: whole(1800, 90, 86400, 'Session timer that is asked for on each leg, in seconds (RFC 4028).'),
   minSe: whole(90, 90, 86400, 'Shortest session timer accepted, in seconds (RFC 4028 section 5).'),
   historyDays: whole(365, 1, 36500, 'How many days call records are kept.'),
+  browserMedia: oneOf(
+    ['direct', 'relay'],
+    'direct',
+    'Whether two browsers send to each other directly, or always through this server.',
+  ),
+  musicOnHold: flag(true, 'Play music to who is put on hold, where the media passes this server.'),
 })
 
 const media = section('Voice and video that goes through this server: browsers with phones, meetings, recordings.', {

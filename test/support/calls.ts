@@ -45,6 +45,8 @@ export async function startCalls(
       sessionExpires: 1800,
       minSe: 90,
       historyDays: 1,
+      browserMedia: 'direct',
+      musicOnHold: true,
       ...change,
     },
     domain,
