@@ -50,12 +50,15 @@ function g711Meter(law: Law): LevelMeter {
   }
 }
 
+/** What the scale factor of G.722 comes to in silence. */
+const G722_IDLE = 32
+
 /** G.722: the lower band's scale factor, which is about a third of the signal's amplitude in speech. */
 function g722Meter(): LevelMeter {
   const follower = new G722Follower()
   return {
     level(payload) {
-      return levelOfPower((follower.follow(payload) * 3) ** 2)
+      return levelOfPower((Math.max(0, follower.follow(payload) - G722_IDLE) * 3) ** 2)
     },
     free() {},
   }

@@ -19,6 +19,8 @@ export interface Incoming {
   hear(): Int16Array | undefined
   /** Lets 20 ms pass unheard, which costs next to nothing. */
   pass(): void
+  /** Whether it speaks Opus. */
+  readonly opus: boolean
   stats(): { lost: number; jitterMs: number; delayMs: number }
   free(): void
 }
@@ -127,6 +129,9 @@ export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number)
 
   return {
     put,
+    get opus() {
+      return codec?.codec === 'opus'
+    },
     hear() {
       if (!jitter) return undefined
       warmUp()

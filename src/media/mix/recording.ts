@@ -27,6 +27,7 @@ export interface RecordingOptions {
   onFailure: (why: string) => void
 }
 
+/** 20 ms of Ogg's clock for Opus, 48 kHz. */
 const FRAME = 960
 /** An Opus frame of 20 ms of silence (RFC 6716: CELT, full band, the silence flag set). */
 const SILENCE = Uint8Array.of(0xf8, 0xff, 0xfe)

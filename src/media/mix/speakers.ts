@@ -70,6 +70,8 @@ const STAY_MS = 1000
  * from who speaks but has long been much quieter than a challenger.
  */
 export interface Choice {
+  /** From now on there are so many places; those given away stay as far as there are. */
+  resize(places: number): void
   /** Updates and gives the holders by place; undefined where nobody ever spoke. */
   choose(candidates: readonly Candidate[], now: number): readonly (string | undefined)[]
 }
@@ -79,10 +81,11 @@ interface Holder {
   since: number
 }
 
-/** Makes a choice of `places` holders. */
-export function createChoice(places: number): Choice {
-  const holders: (Holder | undefined)[] = Array.from({ length: places }, () => undefined)
-  const ids: (string | undefined)[] = Array.from({ length: places }, () => undefined)
+/** Makes a choice of `initial` holders. */
+export function createChoice(initial: number): Choice {
+  let places = initial
+  const holders: (Holder | undefined)[] = []
+  const ids: (string | undefined)[] = []
   /** Since when somebody outside has been much louder than somebody inside. */
   let challenge: { id: string; since: number } | undefined
 
@@ -117,7 +120,13 @@ export function createChoice(places: number): Choice {
   }
 
   return {
+    resize(count) {
+      places = count
+      holders.length = Math.min(holders.length, count)
+      ids.length = Math.min(ids.length, count)
+    },
     choose(candidates, now) {
+      if (places === 0) return ids
       for (let i = 0; i < places; i++) if (holders[i] && !holderOf(i, candidates)) holders[i] = undefined
       const outside = candidates.filter(one => one.speaking && !holders.some(holder => holder?.id === one.id))
       outside.sort((a, b) => b.loudness - a.loudness)

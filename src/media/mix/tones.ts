@@ -77,28 +77,24 @@ function counted(count: number): Sound[] {
 export function createTone(wish: ToneWish, rate: MixRate): Tone {
   if (wish.prompt === 'hold') return createHoldMusic(rate, wish.loop)
   const { first, again } = sounds(wish)
-  let list = first
-  let at = 0
-  let voice = voiceOf(list[0], rate)
-  function next(): void {
-    if (++at >= list.length) {
-      at = 0
-      list = wish.loop ? again : []
-    }
-    voice = voiceOf(list[at], rate)
-  }
+  const voices = sequence(first, wish.loop ? again : [], rate)
+  let voice = voices.next()
   return {
     alone: false,
     add(sum) {
-      if (!voice) return false
-      let from = 0
-      while (voice && from < sum.length) {
-        from = voice(sum, from)
-        if (from < sum.length) next()
+      if (voice.done) return false
+      for (let from = 0; from < sum.length && !voice.done; ) {
+        from = voice.value(sum, from)
+        if (from < sum.length) voice = voices.next()
       }
       return true
     },
   }
+}
+
+function* sequence(first: readonly Sound[], again: readonly Sound[], rate: number): Generator<Voice, undefined> {
+  for (const sound of first) yield voiceOf(sound, rate)
+  while (again.length > 0) for (const sound of again) yield voiceOf(sound, rate)
 }
 
 const EDGE_MS = 5
@@ -107,8 +103,7 @@ const EDGE_MS = 5
 type Voice = (sum: Int32Array, from: number) => number
 
 /** One sound from its beginning. */
-function voiceOf(sound: Sound | undefined, rate: number): Voice | undefined {
-  if (!sound) return undefined
+function voiceOf(sound: Sound, rate: number): Voice {
   const total = Math.round((sound.ms * rate) / 1000)
   const edge = (EDGE_MS * rate) / 1000
   const steps = sound.hertz.map(hertz => (2 * Math.PI * hertz) / rate)
