@@ -66,7 +66,7 @@ export class RtpPhone {
   readonly #sender
   readonly #receiver
   readonly #waiting = new Set<() => void>()
-  #target = { address: '', rtpPort: 0, rtcpPort: 0 }
+  target = { address: '', rtpPort: 0, rtcpPort: 0 }
   #phase = 0
 
   constructor(rtp: Socket, rtcp: Socket, address: string, options: RtpPhoneOptions) {
@@ -113,7 +113,7 @@ export class RtpPhone {
 
   /** Where its packets go. */
   aim(target: { rtpPort: number; rtcpPort: number }, address = this.address): void {
-    this.#target = { address, ...target }
+    this.target = { address, ...target }
   }
 
   /** Sends `count` packets of 20 ms of its tone. */
@@ -153,14 +153,14 @@ export class RtpPhone {
 
   /** Sends bytes from the RTP socket as they are. */
   raw(bytes: Buffer): Promise<void> {
-    const { address, rtpPort } = this.#target
+    const { address, rtpPort } = this.target
     return new Promise((resolve, reject) =>
       this.#rtp.send(bytes, rtpPort, address, error => (error ? reject(error) : resolve())),
     )
   }
 
   rawReport(bytes: Buffer, muxed = false): void {
-    const { address, rtpPort, rtcpPort } = this.#target
+    const { address, rtpPort, rtcpPort } = this.target
     if (muxed) this.#rtp.send(bytes, rtpPort, address)
     else this.#rtcp.send(bytes, rtcpPort, address)
   }

@@ -20,11 +20,13 @@ export interface AudioHostOptions extends HubOptions {
   trunkPorts: PortRange
   /** CPU seconds used so far, for `stats`. */
   cpuSeconds(): number
+  /** Between two looks at what is silent or due for a report; 1 s. */
+  lookMs?: number
 }
 
 // Far above what two cores can carry: only a mistake of ours could reach it.
 const mostEnds = 20_000
-const tickMs = 1000
+const usualLookMs = 1000
 
 export function createAudioHost(options: AudioHostOptions): AudioHost {
   const hub: Hub = createHub({
@@ -48,7 +50,7 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
     const now = hub.now()
     for (const port of ports.values()) port.tick(now)
     for (const trunk of trunks.values()) trunk.tick(now)
-  }, tickMs).unref()
+  }, options.lookMs ?? usualLookMs).unref()
 
   const endOf = (id: string): End => ports.get(id) ?? streams.get(id)?.stream ?? missing('end', id)
   const meetingOf = (id: string): Meeting => meetings.get(id) ?? missing('mix', id)

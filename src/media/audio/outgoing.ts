@@ -173,7 +173,8 @@ class OutgoingStream implements Outgoing {
 
   #change(source: Source, sequence: number, timestamp: number, now: number): void {
     this.#source = source
-    this.#base = sequence
+    // What comes late may go before the very first packet, but not among those of another source.
+    this.#base = Number.isNaN(this.#lastAt) ? (sequence - lateWindow) & 0xffff : sequence
     this.sequence = (this.#highest + 1) & 0xffff
     this.timestamp = this.#next(now)
     this.#sequenceOffset = this.sequence - sequence
