@@ -64,25 +64,24 @@ function g722Meter(): LevelMeter {
   }
 }
 
-/** Packets between two that are decoded while a voice may be there. */
-const OPUS_EVERY = 3
+/** Of how many packets one is decoded: SILK says where it hears a voice, but music and tones are none to it. */
+const OPUS_EVERY = { voice: 2, none: 5, unknown: 3 } as const
 
-/**
- * Opus: where the packet itself says that there is no voice, the level is silence; else every third packet is decoded,
- * and those between are taken to be as loud.
- */
+/** Opus: a packet now and then is decoded, more often where there may be a voice; those between are taken to be as loud. */
 function opusMeter(decoder: Decoder): LevelMeter {
   let last = SILENCE
   let until = 0
   return {
     level(payload) {
-      if (opusVoice(payload) === 'none') {
+      // Discontinuous transmission sends no more than this for silence.
+      if (payload.length <= 2) {
         until = 0
         return (last = SILENCE)
       }
-      if (until-- > 0) return last
-      until = OPUS_EVERY - 1
+      until = Math.min(until, OPUS_EVERY[opusVoice(payload)]) - 1
+      if (until > 0) return last
       const pcm = decoder.decode(payload)
+      until = OPUS_EVERY[opusVoice(payload)]
       return (last = pcm ? levelOfPcm(pcm) : SILENCE)
     },
     free() {

@@ -28,8 +28,7 @@ export function opusSamples(payload: Uint8Array): number {
  * they are: they can be read without decoding.
  */
 export function opusVoice(payload: Uint8Array): 'voice' | 'none' | 'unknown' {
-  // Two bytes or less are what discontinuous transmission sends for silence.
-  if (payload.length <= 2) return 'none'
+  if (payload.length < 2) return 'none'
   const config = payload[0]! >> 3
   if (config >= 16) return 'unknown'
   const code = payload[0]! & 3
