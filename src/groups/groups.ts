@@ -1,0 +1,348 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import type Srf from 'drachtio-srf'
+import { endOf } from '../calls/anchor.ts'
+import { mayCallAs, notUnderstood, type Party, reasonHeader } from '../calls/headers.ts'
+import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
+import { calledUser } from '../calls/route.ts'
+import type { Headers, Incoming, Reply, SrfPort } from '../calls/sip.ts'
+import { type Replaces, readReplaces } from '../calls/transfer.ts'
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Logger } from '../log.ts'
+import type { Media } from '../media/media.ts'
+import { escapeUser, sameUriText } from '../sip/engine/message/uri.ts'
+import { Board } from './board.ts'
+import { createFocus } from './focus.ts'
+import { createLobby } from './lobby.ts'
+import { Meeting, type MeetingAddress } from './meeting.ts'
+import { type MeetingView, viewOf } from './meeting-view.ts'
+import type { Participant, Person } from './participant.ts'
+import type { Recordings } from './recorder.ts'
+import { createRinging } from './ringing.ts'
+import type { RosterState } from './roster.ts'
+import type { GroupStore } from './store.ts'
+import { mayOffer, weOffer } from './streams.ts'
+import type { Action } from './wish.ts'
+
+export type { MeetingView, MemberView } from './meeting-view.ts'
+
+type Request = Srf.SrfRequest
+type Response = Srf.SrfResponse
+
+export interface GroupsDeps {
+  srf: Srf
+  dialogs: Pick<LocalDialogs, 'answer' | 'invite' | 'adopt' | 'locate'>
+  media: Media
+  store: GroupStore
+  recordings: Recordings
+  config: Config['groups']
+  domain: string
+  isOwn(host: string): boolean
+  account(user: string): Promise<{ user: string; displayName: string; roles: readonly string[] } | undefined>
+  /** The bindings that a GRUU of this domain stands for; undefined when it is none. */
+  bindingsOfGruu(uri: string): Promise<readonly { aor: string }[] | undefined>
+  /** Takes the far end out of the call in which `user` has that dialog, and makes it one with ourselves. Throws Refusal. */
+  takeOut?(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog>
+  events: Events
+  log: Logger
+  now?(): number
+}
+
+export interface Groups {
+  /** Whether an INVITE or SUBSCRIBE is for a group, a meeting, or the address that makes meetings. */
+  takes(req: Request): Promise<boolean>
+  /** An INVITE that `takes` has found, of somebody who has proven to be `caller`. Throws Refusal while nothing is answered. */
+  invite(req: Request, res: Response, caller: Party): Promise<void>
+  /** A SUBSCRIBE for the roster. Throws Refusal: another event is 489, a stranger 403. */
+  subscribe(req: Request, res: Response, caller: Party): Promise<void>
+  /** What the INVITE of a pair may pass on; undefined when it is no call between members (docs/meetings.md). */
+  meshHeaders(req: { uri: string; get(name: string): string | undefined }, user: string): Headers | undefined
+  list(): MeetingView[]
+  /** What an operator wants of a meeting. Throws Refusal: `not-found`. */
+  act(meeting: string, action: Action): Promise<void>
+  /** Ends all meetings. */
+  close(): Promise<void>
+}
+
+/** The address that makes a new meeting for each who calls it (RFC 4579 section 5.4), and how addresses of those begin. */
+export const factory = 'meet'
+const made = /^meet-[a-z0-9]{6}$/
+const signs = 'abcdefghijkmnpqrstuvwxyz23456789'
+const operator: Person = { user: '', displayName: '', moderator: true }
+
+/** Groups and meetings: finds the meeting of an address, lets people in, and rings the others. */
+export function createGroups(deps: GroupsDeps): Groups {
+  const { media, dialogs, store, domain, isOwn, config, events, log, now = Date.now } = deps
+  const srf = deps.srf as unknown as SrfPort
+  /** Meetings and rosters by the user of their address. */
+  const meetings = new Map<string, Meeting>()
+  const boards = new Map<string, Board>()
+  const lobby = createLobby({ media, now })
+  const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
+  const focus = createFocus({ ringing, isOwn, pull })
+  let closing = false
+
+  function options(meeting: Meeting, member: number): LocalOptions {
+    return {
+      contact: contactOf(meeting.address.user),
+      headers: { 'Vaartha-Meeting': `${meeting.id};member=${member}` },
+      label: { meeting: meeting.id, address: meeting.address.user },
+      near: meeting.id,
+      streams: weOffer,
+      accepts: mayOffer,
+    }
+  }
+
+  async function personOf(user: string, { group }: MeetingAddress): Promise<Person | undefined> {
+    const account = await deps.account(user.toLowerCase())
+    if (account === undefined) return undefined
+    const moderator = account.roles.includes('admin') || group?.moderators.includes(account.user) === true
+    return { user: account.user, displayName: account.displayName || account.user, moderator }
+  }
+
+  async function addressOf(user: string): Promise<MeetingAddress | undefined> {
+    const going = meetings.get(user)
+    if (going?.adHoc) return going.address
+    const group = made.test(user) ? undefined : await store.get(user, domain)
+    return group && { user: group.name, displayName: group.displayName || group.name, group }
+  }
+
+  /** The user that a request means here; undefined when it is for somebody else, or makes no sense. */
+  function userOf(req: Pick<Request, 'uri'>): string | undefined {
+    try {
+      return calledUser(req.uri, isOwn).toLowerCase()
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      return undefined
+    }
+  }
+
+  function boardFor(address: MeetingAddress): Board {
+    const known = boards.get(address.user)
+    if (known) return known
+    const board = new Board(
+      {
+        srf,
+        log: log.child({ address: address.user }),
+        contact: contactOf(address.user),
+        onIdle: () => {
+          if (!meetings.has(address.user)) boards.delete(address.user)
+        },
+      },
+      quiet(address),
+    )
+    boards.set(address.user, board)
+    return board
+  }
+
+  function quiet({ user, displayName, group }: MeetingAddress): RosterState {
+    return { entity: `sip:${user}@${domain}`, displayName, most: group?.most ?? config.most, locked: false, users: [] }
+  }
+
+  function start(address: MeetingAddress): Meeting {
+    const meeting = new Meeting(
+      {
+        media,
+        domain,
+        limits: config,
+        isGruu,
+        record: wish => deps.recordings.begin(wish),
+        board: boardFor(address),
+        events,
+        log,
+        now,
+        onEmpty: empty => finish(empty, 'empty'),
+        onJoined: focus.serve,
+      },
+      randomBytes(4).toString('hex'),
+      address,
+    )
+    meetings.set(address.user, meeting)
+    return meeting
+  }
+
+  function finish(meeting: Meeting, why: string): void {
+    meeting.end(why).catch((error: unknown) => meeting.log.error({ err: error }, 'ending a meeting failed'))
+    forget(meeting)
+  }
+
+  /** The next one who calls the address begins another meeting. */
+  function forget(meeting: Meeting): void {
+    const { user } = meeting.address
+    if (meetings.get(user) !== meeting) return
+    meetings.delete(user)
+    const board = boards.get(user)
+    if (meeting.adHoc) board?.close('noresource')
+    if (meeting.adHoc || board?.subscriptions === 0) boards.delete(user)
+  }
+
+  async function isGruu(uri: string, user: string): Promise<boolean> {
+    const bindings = /;gr\b/.test(uri) ? await deps.bindingsOfGruu(uri) : undefined
+    return bindings?.some(({ aor }) => aor === `sip:${user}@${domain}`) === true
+  }
+
+  async function invite(request: Request, response: Response, caller: Party): Promise<void> {
+    const req = request as unknown as Incoming
+    const res = response as unknown as Reply
+    if (closing) throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
+    const party = admit(req, caller)
+    demandSfu(req)
+    const replaced = findReplaced(req)
+    if (replaced) return comeBack(req, res, party, replaced)
+    const user = userOf(req) ?? ''
+    const address = user === factory ? adHoc(caller) : await addressOf(user)
+    if (address === undefined) throw new Refusal('not-found')
+    const person = await personOf(caller.user, address)
+    if (person === undefined) throw new Refusal('forbidden')
+    const going = meetings.get(address.user)
+    const meeting = going ?? start(address)
+    await enter(meeting, req, res, party, person)
+    if (going === undefined) await ringing.callMembers(meeting, person.displayName)
+  }
+
+  /** Answers, has the PIN typed where one is needed, and lets in. */
+  async function enter(meeting: Meeting, req: Incoming, res: Reply, party: Party, person: Person): Promise<void> {
+    const { group } = meeting.address
+    let id: number
+    try {
+      id = meeting.reserve(person)
+    } catch (error) {
+      meeting.lookEmpty()
+      throw error
+    }
+    try {
+      const dialog = await dialogs.answer(req, res, party, { ...options(meeting, id), streams: mayOffer })
+      const isMember = group?.members.includes(person.user) || person.moderator
+      const free = group === undefined || !group.pin || isMember
+      const right = free || (await lobby.ask(dialog, pin => store.checkPin(group.name, domain, pin)))
+      if (!right) return
+      if (meeting.ended) return void (await dialog.bye(reasonHeader(200, 'The meeting is over')))
+      await meeting.join(id, person, dialog, 'dialed-in')
+    } finally {
+      meeting.arrived(id)
+    }
+  }
+
+  async function comeBack(
+    req: Incoming,
+    res: Reply,
+    party: Party,
+    { meeting, one }: { meeting: Meeting; one: Participant },
+  ): Promise<void> {
+    if (one.person.user !== party.user) throw new Refusal('forbidden')
+    const dialog = await dialogs.answer(req, res, party, { ...options(meeting, one.id), streams: mayOffer })
+    await meeting.replace(one, dialog)
+  }
+
+  function findReplaced(req: { get(name: string): string | undefined }) {
+    const value = req.get('Replaces')
+    const replaces = value === undefined ? undefined : readReplaces(value)
+    const dialog = replaces && dialogs.locate(replaces)
+    for (const meeting of dialog ? meetings.values() : []) {
+      const one = meeting.byDialog(dialog!)
+      if (one) return { meeting, one }
+    }
+    return undefined
+  }
+
+  function admit(req: Incoming, caller: Party): Party {
+    const unknown = notUnderstood(req)
+    if (unknown.length > 0) {
+      throw new Refusal('bad-extension', undefined, { headers: { Unsupported: unknown.join(', ') } })
+    }
+    if (mayCallAs(req, caller.user, isOwn) === 'forbidden') {
+      throw new Refusal('forbidden', 'A caller may only call as itself')
+    }
+    return caller
+  }
+
+  /** A browser is told at once when the part of this server that it needs is not there. */
+  function demandSfu(req: Incoming): void {
+    const { sfu, why } = media.state()
+    if (sfu === 'ready' || endOf(req).profile !== 'webrtc') return
+    const headers = { 'Retry-After': '30', Warning: `399 vaartha "${why.replace(/["\\\r\n]/g, ' ')}"` }
+    throw new Refusal('media-unavailable', why, { headers })
+  }
+
+  function adHoc({ user, displayName }: Party): MeetingAddress {
+    const random = Array.from({ length: 6 }, () => signs[randomInt(signs.length)]).join('')
+    return { user: `${factory}-${random}`, displayName: `Meeting of ${displayName || user}`, group: undefined }
+  }
+
+  async function pull(meeting: Meeting, replaces: Replaces, user: string): Promise<void> {
+    if (deps.takeOut === undefined) throw new Refusal('no-such-call')
+    const id = meeting.reserve(operator)
+    try {
+      const dialog = await deps.takeOut(replaces, user, options(meeting, id))
+      const person = await personOf(dialog.party.user, meeting.address)
+      if (person === undefined) await dialog.bye(reasonHeader(403, 'Forbidden'))
+      else await meeting.join(id, person, dialog, 'dialed-out')
+    } finally {
+      meeting.arrived(id)
+    }
+  }
+
+  async function subscribe(request: Request, response: Response, caller: Party): Promise<void> {
+    const event = (request.get('Event') ?? '').split(';', 1)[0]!.trim().toLowerCase()
+    if (event !== 'conference') {
+      throw new Refusal('bad-event', undefined, { headers: { 'Allow-Events': 'conference, refer' } })
+    }
+    const address = await addressOf(userOf(request) ?? '')
+    if (address === undefined) throw new Refusal('not-found')
+    const person = await personOf(caller.user, address)
+    const isIn = meetings.get(address.user)?.people.some(one => one.person.user === caller.user) === true
+    const isMember = address.group?.members.includes(caller.user) === true
+    if (person === undefined || !(isIn || isMember || person.moderator)) throw new Refusal('forbidden')
+    boardFor(address).subscribe(request as unknown as Incoming, response as unknown as Reply, caller.user)
+  }
+
+  function byId(id: string): Meeting {
+    const found = [...meetings.values()].find(meeting => meeting.id === id)
+    if (found === undefined) throw new Refusal('not-found', 'there is no such meeting')
+    return found
+  }
+
+  return {
+    async takes(req) {
+      const user = userOf(req)
+      if (req.get('Replaces') && findReplaced(req)) return true
+      if (user === undefined) return false
+      return user === factory || meetings.has(user) || (await store.has(user, domain))
+    },
+    invite,
+    subscribe,
+    meshHeaders(req, user) {
+      const pair = readPair(req.get('Vaartha-Mesh'))
+      const meeting = pair && [...meetings.values()].find(({ id }) => id === pair.meeting)
+      const [from, to] = [meeting?.member(pair?.from ?? 0), meeting?.member(pair?.to ?? 0)]
+      if (!pair || !meeting || !from || !to || from.person.user !== user) return undefined
+      const meant = to.mesh && sameUriText(req.uri, to.dialog.remoteContact)
+      if (!meant || !meeting.shape.pairs(from.id, to.id, pair.epoch)) return undefined
+      return { 'Vaartha-Mesh': `${meeting.id};epoch=${pair.epoch};from=${from.id};to=${to.id}` }
+    },
+    list: () => [...meetings.values()].map(viewOf),
+    act: async (id, action) => focus.act(byId(id), action, operator),
+    async close() {
+      closing = true
+      const all = [...meetings.values()]
+      meetings.clear()
+      await Promise.all(all.map(meeting => meeting.end('the server stops')))
+      for (const board of boards.values()) board.close('deactivated')
+      boards.clear()
+    },
+  }
+}
+
+/** The engine puts our own address for the host, so that requests in the dialog come back the way they went. */
+function contactOf(user: string): string {
+  return `<sip:${escapeUser(user)}@localhost>;isfocus`
+}
+
+/** Reads `<meeting>;epoch=<n>;from=<id>;to=<id>`. */
+function readPair(value: string | undefined): { meeting: string; epoch: number; from: number; to: number } | undefined {
+  const found = /^([0-9a-f]{1,16});epoch=(\d{1,9});from=(\d{1,6});to=(\d{1,6})$/.exec((value ?? '').trim())
+  if (found === null) return undefined
+  const [, meeting = '', epoch, from, to] = found
+  return { meeting, epoch: Number(epoch), from: Number(from), to: Number(to) }
+}

@@ -1,0 +1,389 @@
+import { reasonHeader } from '../calls/headers.ts'
+import type { LocalDialog } from '../calls/local.ts'
+import { Refusal } from '../errors.ts'
+import type { Events, Facts } from '../events.ts'
+import type { Logger } from '../log.ts'
+import type { LegEvent, Media, Prompt } from '../media/media.ts'
+import type { Board } from './board.ts'
+import { rosterOf } from './meeting-view.ts'
+import { Shape } from './mesh.ts'
+import { Participant, type Person } from './participant.ts'
+import type { RecordingWish, Tape } from './recorder.ts'
+import type { Group } from './store.ts'
+import { Tones } from './tones.ts'
+
+/** The address of a meeting: a group's, or one that was made for it. */
+export interface MeetingAddress {
+  user: string
+  displayName: string
+  group: Group | undefined
+}
+
+export interface MeetingDeps {
+  media: Media
+  domain: string
+  limits: { most: number; meshMost: number; meshBack: number }
+  /** Whether a Contact is a GRUU of that user, so that others can call this very device. */
+  isGruu(uri: string, user: string): Promise<boolean>
+  /** Begins a recording; it ends by its `stop`. */
+  record(wish: RecordingWish): Promise<Tape>
+  board: Board
+  events: Events
+  log: Logger
+  now(): number
+  /** Nobody is in it or on the way in; rings do not count. */
+  onEmpty(meeting: Meeting): void
+  /** A participant is in, with its dialog; requests in it are the owner's to answer. */
+  onJoined(meeting: Meeting, one: Participant): void
+}
+
+/** One meeting: its participants, its room, its shape and its roster. */
+export class Meeting {
+  readonly id: string
+  readonly address: MeetingAddress
+  readonly log: Logger
+  readonly shape: Shape
+  /** When it began, in ms since 1970. */
+  readonly began: number
+  locked = false
+  ended = false
+  /** Member id of the loudest. */
+  speaker: number | undefined
+  readonly #deps: MeetingDeps
+  readonly #tones: Tones
+  readonly #people = new Map<number, Participant>()
+  /** Who is on the way in, by member id. */
+  readonly #entering = new Set<number>()
+  /** Who is being rung, by user. */
+  readonly #ringing = new Map<string, { person: Person; abort: AbortController }>()
+  /** AORs of all who were ever in. */
+  readonly #were = new Set<string>()
+  #room: Promise<string> | undefined
+  #lastId = 0
+  #peak = 0
+  #tape: Promise<Tape> | undefined
+
+  constructor(deps: MeetingDeps, id: string, address: MeetingAddress) {
+    const { events } = deps
+    this.#deps = deps
+    this.id = id
+    this.address = address
+    this.began = deps.now()
+    this.log = deps.log.child({ meeting: id, address: address.user })
+    this.#tones = new Tones(deps.media, this.log)
+    this.shape = new Shape({
+      limits: () => ({ ...deps.limits, serverNeeded: this.recording }),
+      publish: () => this.#show('now'),
+      flow: (member, on) => this.#flow(member, on),
+      changed: change => {
+        events.emit('topologyChanged', { meeting: id, ...change })
+        this.log.info(change, 'topology changed')
+      },
+      failed: error => this.log.error({ err: error }, 'changing the topology failed'),
+    })
+    events.emit('groupStarted', { group: this.uri, meeting: id })
+    this.log.info('meeting started')
+  }
+
+  get uri(): string {
+    return `sip:${this.address.user}@${this.#deps.domain}`
+  }
+
+  get adHoc(): boolean {
+    return this.address.group === undefined
+  }
+
+  get most(): number {
+    return this.address.group?.most ?? this.#deps.limits.most
+  }
+
+  get people(): Participant[] {
+    return [...this.#people.values()]
+  }
+
+  get ringing(): Person[] {
+    return Array.from(this.#ringing.values(), ({ person }) => person)
+  }
+
+  get recording(): boolean {
+    return this.#tape !== undefined
+  }
+
+  member(id: number): Participant | undefined {
+    return this.#people.get(id)
+  }
+
+  byDialog(dialog: LocalDialog): Participant | undefined {
+    return this.people.find(one => one.dialog === dialog)
+  }
+
+  /** The member id of who is about to come. Throws Refusal: `busy-here` when it is full, `forbidden` when it is locked. */
+  reserve(person: Person): number {
+    if (this.locked && !person.moderator) throw new Refusal('forbidden', 'the meeting is locked')
+    if (this.#people.size + this.#entering.size >= this.most) throw new Refusal('busy-here', 'the meeting is full')
+    const id = ++this.#lastId
+    this.#entering.add(id)
+    return id
+  }
+
+  /** Who was to come is in, or does not come. */
+  arrived(id: number): void {
+    this.#entering.delete(id)
+    this.lookEmpty()
+  }
+
+  /** Tells the owner when nobody is left: rings go on only for somebody who waits. */
+  lookEmpty(): void {
+    if (!this.ended && this.#people.size === 0 && this.#entering.size === 0) this.#deps.onEmpty(this)
+  }
+
+  /** Puts a dialog into the meeting as the member whose id was reserved. */
+  async join(id: number, person: Person, dialog: LocalDialog, joining: 'dialed-in' | 'dialed-out'): Promise<void> {
+    const one = new Participant(id, person, joining, dialog, this.#deps.now())
+    try {
+      await this.#deps.media.join(dialog.leg, await this.#open(), { name: person.user })
+      await this.#learnMesh(one)
+    } catch (error) {
+      await dialog.bye(reasonHeader(503, 'No room'), 'could not join')
+      throw error
+    }
+    if (dialog.ended || this.ended) return dialog.bye(reasonHeader(200, 'The meeting is over'))
+    this.#people.set(id, one)
+    this.#were.add(`sip:${person.user}@${this.#deps.domain}`)
+    this.#peak = Math.max(this.#peak, this.#people.size)
+    this.#serve(one)
+    this.shape.add(id, { mesh: one.mesh, plain: one.profile === 'plain' })
+    this.#changed('joined', person.user)
+    this.log.info({ user: person.user, member: id, profile: one.profile }, 'joined')
+    this.#show()
+    this.#lookWaiting()
+    if (this.#people.size > 1) this.#announce('joined')
+    if (this.address.group?.record) this.record(person.user)
+  }
+
+  /** Gives a member another dialog: its client has come back after a reload. */
+  async replace(one: Participant, dialog: LocalDialog): Promise<void> {
+    const before = one.dialog
+    await this.#deps.media.join(dialog.leg, await this.#open(), { name: one.person.user, muted: one.muted })
+    if (dialog.ended || this.ended || !this.#people.has(one.id)) return dialog.bye()
+    before.removeAllListeners()
+    one.take(dialog)
+    await this.#learnMesh(one)
+    this.#serve(one)
+    // Its pairs are gone with the page: for the shape it is somebody who comes.
+    this.shape.remove(one.id)
+    this.shape.add(one.id, { mesh: one.mesh, plain: one.profile === 'plain' })
+    this.#show()
+    await before.bye(reasonHeader(200, 'Replaced'), 'replaced')
+  }
+
+  /** Ends one member's dialog. */
+  remove(id: number): void {
+    const one = this.#people.get(id)
+    if (one) void this.#guarded(one.dialog.bye(reasonHeader(200, 'Removed'), 'removed'))
+  }
+
+  async mute(id: number, muted: boolean): Promise<void> {
+    const one = this.#people.get(id)
+    if (one === undefined || one.muted === muted) return
+    one.muted = muted
+    await this.#deps.media.join(one.dialog.leg, await this.#open(), { muted, name: one.person.user })
+    this.#changed(muted ? 'muted' : 'unmuted', one.person.user)
+    this.playTo(one, muted ? 'muted' : 'unmuted')
+    this.#show()
+  }
+
+  lock(locked: boolean, by: string): void {
+    if (this.locked === locked) return
+    this.locked = locked
+    this.#changed(locked ? 'locked' : 'unlocked', by)
+    this.#show()
+  }
+
+  /** Begins to record, after a tone that everybody hears. */
+  record(by: string): void {
+    if (this.#tape !== undefined || this.ended) return
+    const tape = this.#startTape()
+    this.#tape = tape
+    tape.catch((error: unknown) => {
+      this.log.error({ err: error }, 'recording failed')
+      if (this.#tape === tape) this.stopRecording()
+    })
+    this.#changed('recording', by)
+    // The server hears the meeting only on the SFU.
+    this.shape.check()
+    this.#show()
+  }
+
+  stopRecording(): void {
+    void this.#guarded(this.#keepTape())
+    this.shape.check()
+    this.#show()
+  }
+
+  async #startTape(): Promise<Tape> {
+    const room = await this.#open()
+    const tone = await this.#tones.play({ room }, 'recording')
+    await tone?.done
+    return this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
+  }
+
+  async #keepTape(): Promise<void> {
+    const starting = this.#tape
+    this.#tape = undefined
+    const [tape] = await Promise.allSettled([starting])
+    // One that never began has told so.
+    if (tape.status === 'fulfilled') await tape.value?.stop()
+  }
+
+  /** Notes that somebody is being rung; the signal says when not to ring any more. Undefined: that is so already. */
+  startRinging(person: Person): AbortSignal | undefined {
+    if (this.ended || this.#ringing.has(person.user)) return undefined
+    const abort = new AbortController()
+    this.#ringing.set(person.user, { person, abort })
+    this.#show()
+    this.#lookWaiting()
+    return abort.signal
+  }
+
+  stopRinging(user: string): void {
+    const one = this.#ringing.get(user)
+    if (one === undefined) return
+    this.#ringing.delete(user)
+    one.abort.abort()
+    this.#show()
+    this.#lookWaiting()
+  }
+
+  /** A tone for one member. */
+  playTo(one: Participant, prompt: Prompt): void {
+    void this.#tones.play({ leg: one.dialog.leg }, prompt)
+  }
+
+  /** Takes a client's word for whether it can send to the others directly. */
+  async setMesh(one: Participant, mesh: boolean): Promise<void> {
+    one.aware = true
+    one.wantsMesh = mesh
+    await this.#learnMesh(one)
+    this.shape.setMesh(one.id, one.mesh)
+    this.#show()
+  }
+
+  async #learnMesh(one: Participant): Promise<void> {
+    const could = one.wantsMesh && one.profile === 'webrtc'
+    one.mesh = could && (await this.#deps.isGruu(one.dialog.remoteContact, one.person.user))
+  }
+
+  /** Ends it for all; resolves when all have been told. */
+  async end(why: string): Promise<void> {
+    if (this.ended) return
+    this.ended = true
+    this.shape.close()
+    for (const { abort } of this.#ringing.values()) abort.abort()
+    this.#ringing.clear()
+    const last = this.people
+    this.#people.clear()
+    const seconds = (this.#deps.now() - this.began) / 1000
+    this.#deps.events.emit('groupEnded', { meeting: this.id, seconds, most: this.#peak })
+    this.log.info({ seconds, most: this.#peak, why }, 'meeting ended')
+    this.#tones.wait(undefined)
+    this.#show('now')
+    await this.#guarded(this.#keepTape())
+    await Promise.all(last.map(({ dialog }) => dialog.bye(reasonHeader(200, why), why)))
+    await this.#guarded(this.#room?.then(room => this.#deps.media.shut(room)))
+  }
+
+  #serve(one: Participant): void {
+    const { dialog } = one
+    dialog.on('ended', () => this.#leave(one))
+    dialog.on('changed', streams => {
+      if (one.resting !== undefined && streams.every(stream => stream.direction === 'inactive')) return
+      const audio = streams.find(stream => stream.kind === 'audio')
+      one.resting = undefined
+      one.held = audio?.direction === 'recvonly' || audio?.direction === 'inactive'
+      this.shape.noteFlowing(one.id)
+      this.#show()
+    })
+    dialog.on('media', event => this.#onMedia(one, event))
+    this.#deps.onJoined(this, one)
+  }
+
+  #onMedia(one: Participant, event: LegEvent): void {
+    if (event.type !== 'tile' && event.type !== 'slot') return
+    const shown = event.leg === undefined ? undefined : this.people.find(other => other.dialog.leg === event.leg)
+    void one.show(event.type, event.mid, shown?.id ?? null)
+  }
+
+  #leave(one: Participant): void {
+    if (!this.#people.delete(one.id)) return
+    this.log.info({ user: one.person.user, member: one.id }, 'left')
+    if (this.speaker === one.id) this.speaker = undefined
+    this.shape.remove(one.id)
+    this.#changed('left', one.person.user)
+    this.#show()
+    this.#lookWaiting()
+    if (this.#people.size === 0) return this.lookEmpty()
+    this.#announce('left')
+    if (this.#people.size === 1 && this.#ringing.size === 0) this.playTo(this.people[0]!, 'alone')
+  }
+
+  /** Who is alone while others are rung hears that they are, and in the end that nobody came. */
+  #lookWaiting(): void {
+    const only = this.#people.size === 1 ? this.people[0] : undefined
+    const waited = this.#tones.wait(this.#ringing.size > 0 ? only?.dialog.leg : undefined)
+    if (waited && only) this.playTo(only, 'alone')
+  }
+
+  #announce(prompt: Prompt): void {
+    if (this.address.group?.announce === false) return
+    void this.#guarded(this.#room?.then(room => this.#tones.play({ room }, prompt)))
+  }
+
+  #open(): Promise<string> {
+    this.#room ??= this.#deps.media.open({
+      kind: 'meeting',
+      onSpeaker: leg => this.#onSpeaker(leg),
+      label: { meeting: this.id },
+    })
+    return this.#room
+  }
+
+  #onSpeaker(leg: string | undefined): void {
+    const one = leg === undefined ? undefined : this.people.find(({ dialog }) => dialog.leg === leg)
+    if (this.speaker === one?.id) return
+    this.speaker = one?.id
+    if (one) this.#changed('speaker', one.person.user)
+    this.#show('speaker')
+  }
+
+  async #flow(id: number, on: boolean): Promise<boolean> {
+    const one = this.#people.get(id)
+    if (one === undefined) return false
+    const { dialog, resting } = one
+    if (on) {
+      const worked = await dialog.renegotiate(resting && { streams: resting })
+      if (worked) one.resting = undefined
+      return worked
+    }
+    const carried = resting ?? this.#deps.media.streams(dialog.leg)
+    one.resting = carried
+    return dialog.renegotiate({ streams: carried.map(stream => ({ ...stream, direction: 'inactive' })) })
+  }
+
+  async #guarded(work: Promise<unknown> | undefined): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      if (error instanceof Refusal) this.log.info({ code: error.code, why: error.message }, 'refused')
+      else this.log.error({ err: error }, 'failed')
+    }
+  }
+
+  #changed(change: Facts['groupChanged']['change'], who: string): void {
+    this.#deps.events.emit('groupChanged', { meeting: this.id, change, who, members: this.#people.size })
+  }
+
+  #show(urgency?: 'now' | 'speaker'): void {
+    this.#deps.board.show(() => rosterOf(this, this.#deps.domain, leg => this.#deps.media.streams(leg)), urgency)
+  }
+}

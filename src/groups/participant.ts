@@ -1,0 +1,91 @@
+import type { LocalDialog } from '../calls/local.ts'
+import type { Profile, Stream } from '../media/media.ts'
+import type { Keys } from './keys.ts'
+import type { RosterEndpoint } from './roster.ts'
+import { meetingType } from './wish.ts'
+
+/** Who is in a meeting, as far as its account says. */
+export interface Person {
+  user: string
+  displayName: string
+  moderator: boolean
+}
+
+/** One device in a meeting: its id stays when a reload gives it another dialog. */
+export class Participant {
+  readonly id: number
+  readonly person: Person
+  readonly joining: 'dialed-in' | 'dialed-out'
+  /** ISO 8601, UTC. */
+  readonly since: string
+  dialog: LocalDialog
+  /** Its client says that it can send to the others directly, and it is so. */
+  wantsMesh = false
+  mesh = false
+  /** It knows docs/meetings.md. */
+  aware = false
+  muted = false
+  held = false
+  /** What its leg carried before it was put to rest. */
+  resting: Stream[] | undefined
+  keys: Keys
+  #news: Record<'tiles' | 'slots', Record<string, number | null>> = { tiles: {}, slots: {} }
+  #telling = false
+
+  constructor(id: number, person: Person, joining: 'dialed-in' | 'dialed-out', dialog: LocalDialog, now: number) {
+    this.id = id
+    this.person = person
+    this.joining = joining
+    this.since = new Date(now).toISOString()
+    this.dialog = dialog
+    this.take(dialog)
+  }
+
+  get profile(): Profile {
+    return this.dialog.dialog.end.profile
+  }
+
+  /** Goes on in another dialog. */
+  take(dialog: LocalDialog): void {
+    const word = dialog.invite.get('Vaartha-Mesh')?.trim()
+    this.dialog = dialog
+    this.aware = word !== undefined
+    this.wantsMesh = word === '1'
+    this.held = false
+    this.resting = undefined
+  }
+
+  /** How the roster tells of it. */
+  endpoint(aor: string, streams: readonly Stream[]): RosterEndpoint {
+    return {
+      entity: this.dialog.remoteContact || aor,
+      status: this.muted ? 'muted-via-focus' : this.held ? 'on-hold' : 'connected',
+      joining: this.joining,
+      since: this.since,
+      media: streams.map(({ kind, direction }, at) => ({ id: String(at + 1), kind, direction: facing[direction] })),
+      member: { id: this.id, mesh: this.mesh, muted: this.muted },
+    }
+  }
+
+  /** Tells an aware client whom an m-line shows; what changes while it is being told is told next. */
+  async show(what: 'tile' | 'slot', mid: string, member: number | null): Promise<void> {
+    if (!this.aware) return
+    this.#news[`${what}s`][mid] = member
+    if (this.#telling) return
+    this.#telling = true
+    // What happens in the same moment is told together.
+    await Promise.resolve()
+    while (!this.dialog.ended && (hasKeys(this.#news.tiles) || hasKeys(this.#news.slots))) {
+      const { tiles, slots } = this.#news
+      this.#news = { tiles: {}, slots: {} }
+      const body = JSON.stringify({ ...(hasKeys(tiles) ? { tiles } : {}), ...(hasKeys(slots) ? { slots } : {}) })
+      await this.dialog.send('INFO', { headers: { 'Content-Type': meetingType }, body })
+    }
+    this.#telling = false
+  }
+}
+
+/** The roster tells directions as the participant sees them. */
+const facing = { sendrecv: 'sendrecv', sendonly: 'recvonly', recvonly: 'sendonly', inactive: 'inactive' } as const
+
+const hasKeys = (value: object) => Object.keys(value).length > 0

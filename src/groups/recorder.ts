@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { sql } from 'kysely'
+import type { Database } from '../database/database.ts'
+import type { RecordingsTable } from '../database/migrations.ts'
+import { Refusal } from '../errors.ts'
+import type { Media, RecordedFile } from '../media/media.ts'
+
+export interface RecordingWish {
+  room: string
+  meeting: string
+  /** URI of the meeting. */
+  address: string
+  /** AORs of all who were in, up to the moment it ends. */
+  people: ReadonlySet<string>
+}
+
+/** A recording under way. */
+export interface Tape {
+  /** Ends it, and keeps what was recorded. */
+  stop(): Promise<void>
+}
+
+/** A recording that is over. Times are ISO 8601, UTC; file names are without directory. */
+export interface Recording {
+  id: string
+  meeting: string
+  address: string
+  started: string
+  ended: string
+  seconds: number
+  /** AORs that may hear it. */
+  people: readonly string[]
+  files: readonly RecordedFile[]
+}
+
+export interface Recordings {
+  begin(wish: RecordingWish): Promise<Tape>
+  /** Newest first; `user` is an AOR that was in the meeting. */
+  list(filter?: { user?: string; limit?: number }): Promise<Recording[]>
+  get(id: string): Promise<Recording | undefined>
+  /** Where a file of it lies. */
+  path(file: string): string
+  /** Removes a recording and its files. Refuses `not-found`. */
+  remove(id: string): Promise<void>
+}
+
+/** Recordings of meetings: sound in a directory that only the server reads, the rest in the database. */
+export function createRecordings(deps: {
+  database: Database
+  media: Pick<Media, 'record'>
+  directory: string
+  now(): number
+}): Recordings {
+  const { media, directory, now } = deps
+  const { query } = deps.database
+  const path = (file: string) => join(directory, basename(file))
+
+  async function get(id: string): Promise<Recording | undefined> {
+    const row = await query.selectFrom('recordings').selectAll().where('id', '=', id).executeTakeFirst()
+    return row && toRecording(row)
+  }
+
+  return {
+    async begin({ room, meeting, address, people }) {
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      const id = randomBytes(8).toString('hex')
+      const began = now()
+      const finish = await media.record(room, { directory, name: id, perSpeaker: true })
+      let stopped: Promise<void> | undefined
+      const stop = async () => {
+        const files = await finish()
+        const ended = now()
+        const row: RecordingsTable = {
+          id,
+          meeting,
+          address,
+          started: new Date(began).toISOString(),
+          ended: new Date(ended).toISOString(),
+          seconds: Math.round((ended - began) / 1000),
+          people: JSON.stringify([...people]),
+          files: JSON.stringify(files.map(one => ({ ...one, file: basename(one.file) }))),
+        }
+        await query.insertInto('recordings').values(row).execute()
+      }
+      return { stop: () => (stopped ??= stop()) }
+    },
+    async list({ user, limit = 100 } = {}) {
+      let rows = query.selectFrom('recordings').selectAll().orderBy('started', 'desc').limit(limit)
+      // An AOR stands in the list between quotes, and holds none itself.
+      if (user !== undefined) rows = rows.where(sql<boolean>`instr(people, ${JSON.stringify(user)}) > 0`)
+      return (await rows.execute()).map(toRecording)
+    },
+    get,
+    path,
+    async remove(id) {
+      const found = await get(id)
+      if (found === undefined) throw new Refusal('not-found', 'there is no such recording')
+      await Promise.all(found.files.map(({ file }) => rm(path(file), { force: true })))
+      await query.deleteFrom('recordings').where('id', '=', id).execute()
+    },
+  }
+}
+
+function toRecording(row: RecordingsTable): Recording {
+  return {
+    ...row,
+    people: JSON.parse(row.people) as string[],
+    files: JSON.parse(row.files) as RecordedFile[],
+  }
+}
