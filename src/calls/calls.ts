@@ -12,12 +12,14 @@ import { offerFor, otherOffer, reachable } from './anchored.ts'
 import { Call, type CallContext, type CallView } from './call.ts'
 import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
 import { answerGone } from './leg.ts'
+import { createLocalDialogs, type LocalDialog, type LocalDialogs, type LocalOptions } from './local.ts'
 import { createPickUp } from './pickup.ts'
 import { createRefer, type Located } from './refer.ts'
 import { createRinger } from './ring.ts'
 import { calledUser, originOf } from './route.ts'
-import type { Incoming, Reply, SrfPort } from './sip.ts'
-import { hasReplaces, type Replaces } from './transfer.ts'
+import { createServices } from './services.ts'
+import type { Headers, Incoming, Reply, SrfPort } from './sip.ts'
+import { hasReplaces, mayReplace, type Replaces } from './transfer.ts'
 
 export type { CallView } from './call.ts'
 
@@ -43,9 +45,24 @@ export interface CallsDeps {
   uuid?(): string
 }
 
+/** What is special about a call. */
+export interface Passing {
+  /** More headers for the callee. */
+  headers?: Headers | undefined
+  /** Not kept in the records: a part of something that is. */
+  unrecorded?: boolean | undefined
+}
+
 export interface Calls {
   /** An INVITE outside dialogs whose sender has proven to be `caller`. Throws Refusal before a call begins (403, 420, 503). */
-  invite(req: Request, res: Response, caller: Party): Promise<void>
+  invite(req: Request, res: Response, caller: Party, passing?: Passing): Promise<void>
+  /** Dialogs whose other end is this server. */
+  readonly local: LocalDialogs
+  /**
+   * Takes the far end out of the call in which `user` has the dialog that Replaces names, and makes it one with ourselves;
+   * the call ends. Throws Refusal: 481 none such, 403 somebody else's, 491 in transfer, or what the far end answers.
+   */
+  takeOut(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog>
   /** A request for a dialog that nobody knows: 481. */
   outOfDialog(req: Request, res: Response): Promise<void>
   list(): CallView[]
@@ -89,7 +106,10 @@ export function createCalls(deps: CallsDeps): Calls {
     return undefined
   }
 
-  async function invite(request: Request, response: Response, caller: Party): Promise<void> {
+  const local = createLocalDialogs({ ...deps, srf, media, ringer })
+  const services = createServices({ local, media, domain, events, records, now })
+
+  async function invite(request: Request, response: Response, caller: Party, passing: Passing = {}): Promise<void> {
     const req = request as unknown as Incoming
     const res = response as unknown as Reply
     if (closing || calls.size >= config.most)
@@ -104,16 +124,18 @@ export function createCalls(deps: CallsDeps): Calls {
     const party = { ...caller, hidden: as === 'hidden' }
     if (hasReplaces(req)) return pickUp(req, res, party)
     const to = calledUser(req.uri, isOwn)
-    const call = new Call(context, uuid(), req, res, party, `sip:${to}@${domain}`)
+    if (services.has(to)) return services.answer(to, req, res, party)
+    const kept = passing.unrecorded ? { ...context, records: { add: () => undefined } } : context
+    const call = new Call(kept, uuid(), req, res, party, `sip:${to}@${domain}`)
     calls.set(call.id, call)
     try {
-      await ring(call, req, party, to)
+      await ring(call, req, party, to, passing.headers)
     } catch (error) {
       call.fail(error)
     }
   }
 
-  async function ring(call: Call, req: Incoming, caller: Party, user: string): Promise<void> {
+  async function ring(call: Call, req: Incoming, caller: Party, user: string, more: Headers = {}): Promise<void> {
     const { callee, targets } = await ringer.find(user, originOf(req), req.uri)
     // The caller may have cancelled while the store was asked.
     if (call.state === 'ended') return
@@ -127,6 +149,7 @@ export function createCalls(deps: CallsDeps): Calls {
       ...identity(caller, domain),
       To: `<${call.to}>`,
       'Max-Forwards': hopsLeft(req),
+      ...more,
     }
     ringer.ring(
       call,
@@ -142,19 +165,42 @@ export function createCalls(deps: CallsDeps): Calls {
     )
   }
 
+  async function takeOut(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog> {
+    const found = locate(replaces)
+    if (!found?.leg?.confirmed || found.call.state !== 'answered') throw new Refusal('no-such-call')
+    const { call, leg } = found
+    if (!mayReplace(user, leg.party.user)) throw new Refusal('forbidden')
+    const far = call.peerOf(leg)
+    if (far === undefined || call.leaving) throw new Refusal('request-pending')
+    call.leaving = leg
+    try {
+      const dialog = await local.adopt(far, far.end, options)
+      far.end.release()
+      call.release(far)
+      call.end({ status: 200, reason: 'taken into a meeting' })
+      return dialog
+    } catch (error) {
+      call.leaving = undefined
+      if (leg.ended) call.end({ status: 480, reason: 'hung up while being taken into a meeting' })
+      throw error
+    }
+  }
+
   return {
     invite,
+    local,
+    takeOut,
     async outOfDialog(request, response) {
       // A REFER outside a call would make this server call whomever a stranger names.
       const stray = request.method === 'REFER' && tagOf(request.get('To')) === ''
       if (stray) throw new Refusal('forbidden', 'Transfers are asked for inside a call')
       answerGone(request as unknown as Incoming, response as unknown as Reply)
     },
-    list: () => [...calls.values()].map(call => call.view()),
+    list: () => [...[...calls.values()].map(call => call.view()), ...services.list()],
     hangUp(id) {
       const call = calls.get(id)
       call?.end({ status: 480, reason: 'ended by an operator', result: 'cancelled' })
-      return call !== undefined
+      return call !== undefined || services.hangUp(id)
     },
     async close() {
       closing = true
@@ -164,7 +210,7 @@ export function createCalls(deps: CallsDeps): Calls {
       const bounded = new Promise<void>(resolve => {
         timer = setTimeout(resolve, closeMs)
       })
-      await Promise.race([Promise.all(open.map(call => call.done)), bounded])
+      await Promise.race([Promise.all([local.close(), ...open.map(call => call.done)]), bounded])
       clearTimeout(timer)
     },
   }

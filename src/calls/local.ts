@@ -1,7 +1,7 @@
 import { Refusal, type RefusalCode } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { LegEvent, Media, Profile, Stream } from '../media/media.ts'
-import { endOf } from './anchor.ts'
+import { endOf, unavailable } from './anchor.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
 import { accepting, identity, opening, type Party, reasonHeader, tagOf } from './headers.ts'
 import { Leg } from './leg.ts'
@@ -15,7 +15,7 @@ export type { LocalDialog, LocalDialogEvents } from './local-dialog.ts'
 
 export interface LocalDeps {
   srf: SrfPort
-  media: Media
+  media: Media | undefined
   ringer: Ringer
   domain: string
   config: { sessionExpires: number; minSe: number }
@@ -30,6 +30,10 @@ export interface LocalOptions {
   headers?: Headers | undefined
   /** m-lines to offer, or that may be accepted. */
   streams?: readonly Stream[] | ((profile: Profile) => readonly Stream[]) | undefined
+  /** m-lines that a later re-INVITE of theirs may have; default: `streams`. */
+  accepts?: ((profile: Profile) => readonly Stream[]) | undefined
+  /** Media legs with the same word are put together where that is cheaper. */
+  near?: string | undefined
   /** For logs. */
   label?: Record<string, string> | undefined
 }
@@ -67,9 +71,18 @@ export interface LocalDialogs {
 
 /** Dialogs whose other end is this server: focuses of meetings, echo and delay tests. */
 export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
-  const { srf, media, ringer, domain, config } = deps
+  const { srf, ringer, domain, config } = deps
   const dialogs = new Set<LocalDialog>()
   let closing = false
+
+  /** The media room; throws Refusal where it cannot carry this now. */
+  function ready(profile: Profile = 'plain'): Media {
+    if (closing) throw new Refusal('too-busy')
+    if (deps.media === undefined) throw unavailable('This server carries no media')
+    const { sfu, why } = deps.media.state()
+    if (profile === 'webrtc' && sfu !== 'ready') throw unavailable(why)
+    return deps.media
+  }
 
   /** Until a leg has its dialog, what it tells waits. */
   function listen() {
@@ -91,10 +104,10 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
   function enter(leg: Leg, mediaLeg: string, invite: Incoming | Response, options: LocalOptions, profile: Profile) {
     const dialog = new LocalDialog(
       {
-        media,
+        media: ready(),
         log: deps.log.child({ dialog: leg.id, ...options.label }),
         contact: options.contact,
-        streams: streamsFor(options, profile),
+        streams: options.accepts?.(profile) ?? streamsFor(options, profile),
         onEnd: ended => dialogs.delete(ended),
       },
       leg,
@@ -106,14 +119,14 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
   }
 
   async function answer(req: Incoming, res: Reply, party: Party, options: AnswerOptions = {}): Promise<LocalDialog> {
-    if (closing) throw new Refusal('too-busy')
+    const end = endOf(req)
+    const { profile } = end
+    const media = ready(profile)
     let cancelled = false
     req.on('cancel', () => {
       cancelled = true
     })
     req.on('update', (_update, answer) => reply(answer, 491))
-    const end = endOf(req)
-    const { profile } = end
     const ear = listen()
     const { leg, sdp } = await media.allocate({
       profile,
@@ -121,6 +134,7 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
       offer: req.body || undefined,
       streams: streamsFor(options, profile),
       onEvent: ear.onEvent,
+      near: options.near,
       label: options.label,
     })
     const headers: Headers = {
@@ -153,7 +167,7 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
   }
 
   async function invite(callee: Callee, options: InviteOptions): Promise<LocalDialog> {
-    if (closing) throw new Refusal('too-busy')
+    const media = ready()
     const found =
       'targets' in callee
         ? { callee: callee.party, targets: callee.targets }
@@ -173,6 +187,7 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
         streams,
         onEvent: ear.onEvent,
         label: options.label,
+        near: options.near,
       })
       legs.set(branch, { leg: made.leg, ear, profile })
       if (branch.cancelled) await media.release(made.leg)
@@ -252,15 +267,12 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
     { profile, address }: { profile: Profile; address: string },
     options: LocalOptions = {},
   ): Promise<LocalDialog> {
+    const media = ready(profile)
     const ear = listen()
     const streams = streamsFor(options, profile)
-    const made = await media.allocate({
-      profile,
-      towards: address,
-      streams,
-      onEvent: ear.onEvent,
-      label: options.label,
-    })
+    const { near, label } = options
+    const wish = { profile, towards: address, streams, onEvent: ear.onEvent, near, label }
+    const made = await media.allocate({ ...wish, after: leg.remoteSdp || undefined })
     try {
       const headers = options.contact ? { Contact: options.contact } : {}
       const answer = await leg.offer(made.sdp, { ...headers, ...options.headers })
