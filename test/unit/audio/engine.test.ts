@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type TestContext, test } from 'node:test'
+import type { Worker } from 'node:worker_threads'
+import { createSilentLog } from '../../../src/log.ts'
+import type { AudioEvent } from '../../../src/media/audio/audio.ts'
+import { createAudioEngine } from '../../../src/media/audio/engine.ts'
+import { createRtpPhone } from '../../support/rtp-phone.ts'
+
+const config = { rtpPorts: '34000-34999', trunkPorts: '35000-35999' }
+
+function startEngine(t: TestContext) {
+  const engine = createAudioEngine({ config, log: createSilentLog() })
+  const events: AudioEvent[] = []
+  engine.on(event => events.push(event))
+  t.after(() => engine.close())
+  return { engine, events }
+}
+
+test('the thread carries two phones, counts its work, and leaves nothing behind', async t => {
+  const { engine, events } = startEngine(t)
+  assert.equal((await engine.stats()).cpuSeconds, 0)
+  const phones = [await createRtpPhone({ tone: 300 }), await createRtpPhone({ tone: 900 })]
+  const ends: string[] = []
+  for (const phone of phones) {
+    const { end, ...ports } = await engine.openPort('127.0.0.1')
+    phone.aim(ports)
+    await engine.setPort(end, phone.remote())
+    ends.push(end)
+  }
+  await engine.link(ends[0]!, ends[1]!)
+  await Promise.all(phones.map(phone => phone.talk(10)))
+  await Promise.all(phones.map(phone => phone.until(() => phone.sounds().length === 10)))
+  assert.ok(phones[0]!.share(900) > 0.9)
+  const stats = await engine.stats()
+  assert.deepEqual([stats.ports, stats.packets.in, stats.packets.out], [2, 20, 20])
+  assert.ok(stats.cpuSeconds > 0 && stats.cpuSeconds < 5)
+  assert.equal(stats.perEnd[ends[0]!]!.packetsIn, 10)
+  assert.equal(events.filter(event => event.type === 'media').length, 2)
+  for (const phone of phones) phone.close()
+  await engine.close()
+  assert.ok(!process.getActiveResourcesInfo().includes('MessagePort'))
+})
+
+test('what is not there is refused in the words of the list', async t => {
+  const { engine } = startEngine(t)
+  await assert.rejects(engine.link('e1', 'e2'), { name: 'Refusal', code: 'not-found' })
+  await engine.closeEnd('e1')
+  assert.throws(() => createAudioEngine({ config: { ...config, rtpPorts: '9-8' }, log: createSilentLog() }), {
+    code: 'bad-config',
+  })
+  await engine.close()
+  await assert.rejects(engine.openPort('127.0.0.1'), { code: 'media-unavailable' })
+})
+
+test('when the thread dies its owner is told, who waits is told, and the next call has a new one', async t => {
+  const { engine, events } = startEngine(t)
+  const started = once(process, 'worker')
+  const first = await engine.openPort('127.0.0.1')
+  const [worker] = (await started) as [Worker]
+  // An address that is no text is a bug of the caller's, and the only way to hurt the thread from here.
+  await assert.rejects(engine.openPort(5 as never))
+  const died = new Promise<void>(resolve => {
+    engine.on(event => event.type === 'died' && resolve())
+  })
+  const ended = once(worker, 'exit')
+  const waiting = engine.openPort('127.0.0.1')
+  void worker.terminate()
+  await assert.rejects(waiting, /audio thread ended/)
+  await Promise.all([died, ended])
+  assert.equal(events.at(-1)!.type, 'died')
+  const second = await engine.openPort('127.0.0.1')
+  assert.ok(second.end && first.end)
+})
