@@ -1,5 +1,8 @@
 // Keeps the phone's own files, so that it opens without a network, and brings a ringing phone to the front.
 
+// Makes this a module, in which the global may be told more exactly.
+export {}
+
 declare const self: ServiceWorkerGlobalScope
 
 // Both are filled in by build.mjs.

@@ -1,0 +1,362 @@
+import type { EndEvent, RTCSession } from 'jssip/lib/RTCSession'
+import type { Devices } from './devices.ts'
+import { type DialogId, dialogOf, pause, reoffer } from './jssip.ts'
+import { mend } from './mend.ts'
+import { judge, type Quality, type Sample, sampleOf } from './quality.ts'
+import { createStore, type Store } from './store.ts'
+import type { Key } from './texts/texts.ts'
+
+export type CallState = 'calling' | 'ringing' | 'incoming' | 'talking' | 'mending' | 'ended'
+
+/** What a screen shows of a call. */
+export interface CallView {
+  readonly id: string
+  readonly direction: 'in' | 'out'
+  readonly name: string
+  /** `user` or `user@domain`. */
+  readonly address: string
+  readonly state: CallState
+  /** When the talk began, in ms since 1970. */
+  readonly since?: number
+  readonly held: boolean
+  readonly heldByPeer: boolean
+  readonly muted: boolean
+  readonly quality: Quality
+  readonly path: 'unknown' | 'direct' | 'server'
+  /** Why it has ended. */
+  readonly why?: Key
+}
+
+/** Enough to take a call up again after the page was loaded anew. */
+export interface SavedCall {
+  dialog: DialogId
+  uri: string
+  name: string
+  address: string
+  direction: 'in' | 'out'
+  since: number
+  muted: boolean
+  held: boolean
+  at: number
+}
+
+export interface CallDeps {
+  devices: Devices
+  /** True while requests can be sent. */
+  connected(): boolean
+  /** A new INVITE in place of a dialog that was lost; undefined when that cannot be had. */
+  reattach(saved: SavedCall, stream: MediaStream): Promise<RTCSession | undefined>
+  onEnded(call: Call): void
+}
+
+const statsMs = 2000
+
+/** One call. Its connection may be made anew underneath; the call stays the same. */
+export class Call {
+  readonly view: Store<CallView>
+  readonly #deps: CallDeps
+  #session: RTCSession | undefined
+  #stream: MediaStream | undefined
+  #sound: { element: HTMLAudioElement; stop(): void } | undefined
+  #restart: () => void = () => {}
+  #timer: ReturnType<typeof setInterval>
+  #sample: Sample | undefined
+  #byUser = false
+  #uri = ''
+  #unfollow: () => void
+
+  constructor(deps: CallDeps, view: Pick<CallView, 'id' | 'direction' | 'name' | 'address'> & Partial<CallView>) {
+    this.#deps = deps
+    const state: CallState = view.direction === 'in' ? 'incoming' : 'calling'
+    this.view = createStore<CallView>({
+      held: false,
+      heldByPeer: false,
+      muted: false,
+      quality: 'unknown',
+      path: 'unknown',
+      state,
+      ...view,
+    })
+    this.#timer = setInterval(() => void this.#measure(), statsMs)
+    this.#unfollow = deps.devices.onChosen(kind => void (kind === 'audioinput' && this.#changeMicrophone()))
+  }
+
+  get id(): string {
+    return this.view.get().id
+  }
+
+  get ended(): boolean {
+    return this.view.get().state === 'ended'
+  }
+
+  /** The signalling of the call now; undefined before it has begun. */
+  get session(): RTCSession | undefined {
+    return this.#session
+  }
+
+  /** Follows a session from now on: the first, or the one that has taken its place. */
+  attach(session: RTCSession, stream?: MediaStream): void {
+    this.#session = session
+    this.#stream = stream ?? this.#stream
+    this.#uri = session.remote_identity.uri.toString()
+    const mine =
+      <A extends unknown[]>(action: (...args: A) => void) =>
+      (...args: A) => {
+        if (this.#session === session && !this.ended) action(...args)
+      }
+    session.on(
+      'peerconnection',
+      mine(() => this.#follow(session)),
+    )
+    session.on('icecandidate', ({ ready }) => void pause(400).then(ready))
+    session.on(
+      'progress',
+      mine(() => this.#progress(session)),
+    )
+    session.on(
+      'accepted',
+      mine(() => this.#talking()),
+    )
+    session.on(
+      'confirmed',
+      mine(() => this.#talking()),
+    )
+    session.on(
+      'sdp',
+      mine((event: { originator: string; sdp: string }) => this.#readSdp(event)),
+    )
+    session.on(
+      'ended',
+      mine((event: EndEvent) => this.#gone(event)),
+    )
+    session.on(
+      'failed',
+      mine((event: EndEvent) => this.#gone(event)),
+    )
+    // An outgoing session has its connection from the beginning.
+    if (session.connection) this.#follow(session)
+  }
+
+  /** A session that had been answered before it was attached. */
+  taken(): void {
+    this.#talking()
+  }
+
+  async answer(): Promise<void> {
+    const session = this.#session
+    if (session === undefined || this.view.get().state !== 'incoming') return
+    try {
+      this.#stream = await this.#deps.devices.microphone()
+    } catch {
+      session.terminate({ status_code: 480 })
+      return this.end('noMicrophone')
+    }
+    if (!session.isEnded()) session.answer({ mediaStream: this.#stream, pcConfig: { iceServers: [] } })
+  }
+
+  hangUp(): void {
+    this.#byUser = true
+    const session = this.#session
+    if (session !== undefined && !session.isEnded()) {
+      session.terminate(this.view.get().state === 'incoming' ? { status_code: 486 } : {})
+    }
+    this.end('endedByYou')
+  }
+
+  mute(muted: boolean): void {
+    this.view.set({ muted })
+    this.#apply()
+  }
+
+  /** Puts the other on hold or takes it back; false when that was refused. */
+  async hold(held: boolean): Promise<boolean> {
+    const session = this.#session
+    if (session === undefined || this.view.get().held === held) return true
+    const before = this.view.get().held
+    this.view.set({ held })
+    this.#apply()
+    for (const transceiver of session.connection.getTransceivers())
+      if (transceiver.currentDirection !== 'stopped') transceiver.direction = held ? 'sendonly' : 'sendrecv'
+    if (await reoffer(session)) return true
+    if (!session.isEnded()) {
+      for (const transceiver of session.connection.getTransceivers())
+        transceiver.direction = before ? 'sendonly' : 'sendrecv'
+    }
+    this.view.set({ held: before })
+    this.#apply()
+    return false
+  }
+
+  /** Sends a key within the sound (RFC 4733), or by INFO where the other side does not know that. */
+  sendKey(key: string): void {
+    const sender = this.#session?.connection.getSenders().find(one => one.dtmf !== null)
+    if (sender?.dtmf?.canInsertDTMF) sender.dtmf.insertDTMF(key, 160, 70)
+    else this.#session?.sendInfo('application/dtmf-relay', `Signal=${key}\r\nDuration=160\r\n`)
+  }
+
+  /** Hands the other party to `target`, or connects it with the party of another call; resolves when it is known how that went. */
+  transfer(target: string | Call): Promise<boolean> {
+    const session = this.#session
+    const other = typeof target === 'string' ? undefined : target.#session
+    if (session === undefined || (typeof target !== 'string' && other === undefined)) return Promise.resolve(false)
+    const to = typeof target === 'string' ? target : target.#uri
+    return new Promise(resolve => {
+      session.refer(to, {
+        ...(other === undefined ? {} : { replaces: other }),
+        eventHandlers: {
+          requestFailed: () => resolve(false),
+          failed: () => resolve(false),
+          accepted: () => resolve(true),
+        },
+      })
+      // When it has worked, the server ends this call; some do without telling before.
+      session.on('ended', () => resolve(true))
+    })
+  }
+
+  /** The network has changed: the old way is known to be dead before ICE notices. */
+  networkChanged(): void {
+    if (this.view.get().state === 'talking') this.#restart()
+  }
+
+  /** Signalling is back on a new connection: the server learns of it by a re-INVITE. */
+  reconnected(): void {
+    const { state } = this.view.get()
+    if (this.#session?.isEstablished() && state === 'talking') this.#restart()
+  }
+
+  /** What a page that is loaded anew needs to go on with this call; undefined when there is nothing to go on with. */
+  save(): SavedCall | undefined {
+    const { name, address, direction, since, muted, held, state } = this.view.get()
+    const dialog = this.#session && dialogOf(this.#session)
+    if (dialog === undefined || since === undefined || state === 'ended') return undefined
+    return { dialog, uri: this.#uri, name, address, direction, since, muted, held, at: Date.now() }
+  }
+
+  end(why: Key): void {
+    if (this.ended) return
+    this.view.set({ state: 'ended', why, quality: 'unknown' })
+    clearInterval(this.#timer)
+    this.#unfollow()
+    this.#sound?.stop()
+    for (const track of this.#stream?.getTracks() ?? []) track.stop()
+    this.#deps.onEnded(this)
+  }
+
+  #follow(session: RTCSession): void {
+    const heard = new MediaStream()
+    this.#sound?.stop()
+    this.#sound = this.#deps.devices.play(heard)
+    const hear = (track: MediaStreamTrack) => {
+      if (track.kind !== 'audio' || heard.getTracks().includes(track)) return
+      for (const old of heard.getTracks()) heard.removeTrack(old)
+      heard.addTrack(track)
+      // An element takes up a changed stream only when it is given anew, in some browsers.
+      if (this.#sound && this.#session === session) this.#sound.element.srcObject = heard
+    }
+    session.connection.addEventListener('track', ({ track }) => hear(track))
+    for (const { track } of session.connection.getReceivers()) hear(track)
+    this.#sample = undefined
+    this.#restart = mend({
+      session,
+      connected: this.#deps.connected,
+      onMending: mending => {
+        const { state } = this.view.get()
+        if (state === 'talking' || state === 'mending') this.view.set({ state: mending ? 'mending' : 'talking' })
+      },
+      onLost: () => {
+        if (this.#session !== session) return
+        if (!session.isEnded()) session.terminate({ status_code: 408, reason_phrase: 'media lost' })
+        this.end('connectionLost')
+      },
+    })
+  }
+
+  #progress(session: RTCSession): void {
+    if (session.direction === 'outgoing' && this.view.get().since === undefined) this.view.set({ state: 'ringing' })
+  }
+
+  #talking(): void {
+    const { since, state } = this.view.get()
+    if (state === 'ended') return
+    this.view.set({ state: 'talking', since: since ?? Date.now() })
+    this.#apply()
+  }
+
+  #readSdp({ originator, sdp }: { originator: string; sdp: string }): void {
+    if (originator !== 'remote') return
+    const directions = sdp
+      .split(/^m=/m)
+      .slice(1)
+      .map(part => /^a=(sendrecv|sendonly|recvonly|inactive)/m.exec(part)?.[1])
+    this.view.set({
+      // Only a server is ICE-lite (RFC 8445 section 2.5).
+      path: /^a=ice-lite/m.test(sdp) ? 'server' : 'direct',
+      heldByPeer: directions.length > 0 && directions.every(one => one === 'sendonly' || one === 'inactive'),
+    })
+  }
+
+  #gone({ originator, cause, message }: EndEvent): void {
+    const before = this.view.get()
+    const status = (message as { status_code?: number } | null)?.status_code
+    const broken = originator !== 'remote' && ['Connection Error', 'Request Timeout', 'Internal Error'].includes(cause)
+    if (broken && !this.#byUser && before.since !== undefined) return void this.#reattach()
+    this.end(whyEnded(cause, status, before))
+  }
+
+  /** The dialog is gone on this side; the server still has it for a while. */
+  async #reattach(): Promise<void> {
+    const lost = this.#session
+    const { name, address, direction, since, muted, held } = this.view.get()
+    const dialog = lost && dialogOf(lost)
+    if (dialog === undefined || this.#stream === undefined) return this.end('connectionLost')
+    this.view.set({ state: 'mending' })
+    const saved = { dialog, uri: this.#uri, name, address, direction, since: since ?? 0, muted, held, at: Date.now() }
+    const session = await this.#deps.reattach(saved, this.#stream)
+    if (this.ended) return void session?.terminate()
+    if (session === undefined) return this.end('connectionLost')
+    this.attach(session)
+    this.taken()
+  }
+
+  #apply(): void {
+    const { muted, held } = this.view.get()
+    for (const track of this.#stream?.getAudioTracks() ?? []) track.enabled = !muted && !held
+    if (this.#sound) this.#sound.element.muted = held
+  }
+
+  async #changeMicrophone(): Promise<void> {
+    const sender = this.#session?.connection.getSenders().find(one => one.track?.kind === 'audio')
+    if (sender === undefined || this.#stream === undefined) return
+    const fresh = await this.#deps.devices.microphone()
+    for (const track of this.#stream.getTracks()) track.stop()
+    this.#stream = fresh
+    this.#apply()
+    await sender.replaceTrack(fresh.getAudioTracks()[0] ?? null)
+  }
+
+  async #measure(): Promise<void> {
+    const { state, held, heldByPeer } = this.view.get()
+    const connection = this.#session?.connection
+    if (connection === undefined || state !== 'talking') return
+    const report = await connection.getStats()
+    const now = sampleOf(report.values(), Date.now() / 1000)
+    const quality = judge(this.#sample, now, !held && !heldByPeer)
+    this.#sample = now
+    if (!this.ended && quality !== this.view.get().quality) this.view.set({ quality })
+  }
+}
+
+function whyEnded(cause: string, status: number | undefined, { since, direction }: CallView): Key {
+  if (since !== undefined) return 'ended'
+  if (cause === 'User Denied Media Access') return 'noMicrophone'
+  if (direction === 'in') return 'missed'
+  if (status === 486 || status === 600) return 'busy'
+  if (status === 603) return 'declined'
+  if (status === 404 || status === 604) return 'notFound'
+  if (status === 480) return 'notThere'
+  if (status === 408) return 'noAnswer'
+  if (status === 403) return 'notAllowed'
+  if (status === 503) return 'notReady'
+  return 'failed'
+}

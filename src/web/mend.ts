@@ -1,0 +1,71 @@
+import type { RTCSession } from 'jssip/lib/RTCSession'
+import { pause, reoffer } from './jssip.ts'
+
+/** The server keeps a leg without media for so long. */
+export const patienceMs = 30_000
+
+export interface MendDeps {
+  session: RTCSession
+  /** True while requests can be sent. */
+  connected(): boolean
+  /** `false`: media flows; `true`: it does not, and is being mended. */
+  onMending(mending: boolean): void
+  /** It could not be mended in time. */
+  onLost(): void
+}
+
+/**
+ * Mends a call whose media has stopped: by an ICE restart, and where the two cannot reach each other directly, by asking
+ * the server to carry the media (`Media-Path: relay`). Returns a function that asks for a restart at once, after the
+ * network has changed.
+ */
+export function mend(deps: MendDeps): () => void {
+  const { session, connected, onMending, onLost } = deps
+  const { connection } = session
+  const isFine = () => ['connected', 'completed'].includes(connection.iceConnectionState)
+  let since = 0
+  let ever = isFine()
+  let working = false
+
+  async function work(): Promise<void> {
+    if (working || session.isEnded()) return
+    working = true
+    since = Date.now()
+    onMending(true)
+    // Both ends see it; the one that was called gives the other a head start.
+    if (session.direction === 'incoming') await pause(1500)
+    for (let n = 0; !session.isEnded() && (n === 0 || !isFine()); n++) {
+      if (Date.now() - since > patienceMs) {
+        onLost()
+        break
+      }
+      if (connected() && navigator.onLine && session.isEstablished()) {
+        const relay = !ever || n >= 2
+        await reoffer(session, { iceRestart: true, ...(relay ? { headers: ['Media-Path: relay'] } : {}) })
+      }
+      for (let waited = 0; waited < 4000 && !isFine() && !session.isEnded(); waited += 200) await pause(200)
+      if (isFine()) break
+    }
+    working = false
+    if (isFine()) onMending(false)
+  }
+
+  connection.addEventListener(
+    'iceconnectionstatechange',
+    event => {
+      const state = connection.iceConnectionState
+      if (isFine()) {
+        ever = true
+        if (!working) onMending(false)
+      }
+      if (state === 'disconnected') setTimeout(() => void (isFine() || work()), 2000)
+      // JsSIP, whose own listener comes after this one, would hang up.
+      if (state === 'failed') {
+        event.stopImmediatePropagation()
+        void work()
+      }
+    },
+    { capture: true },
+  )
+  return () => void work()
+}

@@ -1,0 +1,92 @@
+import { UA, WebSocketInterface } from 'jssip'
+import type { RTCSession } from 'jssip/lib/RTCSession'
+import type { CallOptions, IncomingRTCSessionEvent, RTCSessionEvent } from 'jssip/lib/UA'
+import { connectNow } from './jssip.ts'
+import type { Profile } from './profiles.ts'
+
+export type Registration = 'connecting' | 'online' | 'offline' | 'refused'
+
+/** The SIP side of one signed-in profile. */
+export interface Sip {
+  readonly ua: UA
+  connected(): boolean
+  registered(): boolean
+  call(target: string, options: CallOptions): RTCSession
+  /** Tries to connect at once instead of at the next turn. */
+  hurry(): void
+  close(): void
+}
+
+export interface SipDeps {
+  profile: Profile
+  /** `wss://host/sip` */
+  url: string
+  onRegistration(state: Registration): void
+  onIncoming(event: IncomingRTCSessionEvent): void
+  /** The connection to the server is there again, after it was not. */
+  onReconnected(): void
+}
+
+const registerSeconds = 600
+
+/** Registers and keeps registered, over a connection that is made anew whenever it breaks (RFC 7118). */
+export function connectSip(deps: SipDeps): Sip {
+  const { profile, url, onRegistration, onIncoming, onReconnected } = deps
+  const ua = new UA({
+    sockets: [new WebSocketInterface(url)],
+    uri: `sip:${profile.user}@${profile.domain}`,
+    authorization_user: profile.user,
+    realm: profile.domain,
+    ha1: profile.ha1,
+    display_name: profile.displayName || profile.user,
+    instance_id: instanceOfTab(),
+    register: true,
+    register_expires: registerSeconds,
+    session_timers: true,
+    connection_recovery_min_interval: 1,
+    connection_recovery_max_interval: 8,
+    // The server offers MD5 alone to what begins so; JsSIP reads no other challenge.
+    user_agent: 'JsSIP Vaartha web phone',
+  })
+  let times = 0
+  ua.on('connecting', () => onRegistration('connecting'))
+  ua.on('connected', () => {
+    if (times++ > 0) onReconnected()
+  })
+  ua.on('disconnected', () => onRegistration('offline'))
+  ua.on('registered', () => onRegistration('online'))
+  ua.on('unregistered', () => onRegistration('offline'))
+  ua.on('registrationFailed', ({ response }) =>
+    onRegistration(isRefusal(response?.status_code) ? 'refused' : 'offline'),
+  )
+  ua.on('newRTCSession', (event: RTCSessionEvent) => {
+    if (event.originator === 'remote') onIncoming(event as IncomingRTCSessionEvent)
+  })
+  ua.start()
+  return {
+    ua,
+    connected: () => ua.isConnected(),
+    registered: () => ua.isRegistered(),
+    call: (target, options) => ua.call(target, options),
+    hurry: () => connectNow(ua),
+    close: () => ua.stop(),
+  }
+}
+
+function isRefusal(status: number | undefined): boolean {
+  return status === 401 || status === 403 || status === 407
+}
+
+/** RFC 5626 section 4.1: the same over a reload, another one for each tab, so that each can be called by its GRUU. */
+function instanceOfTab(): string {
+  const key = 'vaartha.instance'
+  const kept = sessionStorage.getItem(key)
+  if (kept !== null) return kept
+  const random = crypto.getRandomValues(new Uint8Array(16))
+  random[6] = (random[6]! & 0x0f) | 0x40
+  random[8] = (random[8]! & 0x3f) | 0x80
+  const hex = Array.from(random, byte => byte.toString(16).padStart(2, '0')).join('')
+  const made = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+  sessionStorage.setItem(key, made)
+  return made
+}
