@@ -52,6 +52,7 @@ export function createBridge(deps: RoomDeps): Room {
     },
     remove,
     changed: arrange,
+    mixed: () => mix !== undefined,
     speaker() {},
     slot() {},
     reset() {

@@ -34,6 +34,7 @@ export function createEcho(deps: RoomDeps, delayMs: number): Room {
     },
     remove,
     changed: arrange,
+    mixed: () => false,
     speaker() {},
     slot() {},
     reset() {

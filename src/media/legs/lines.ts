@@ -5,22 +5,30 @@ import { isMedia, nameOf, sameCodec } from '../sdp/codecs.ts'
 import { parse } from '../sdp/description.ts'
 import type { OfferWish } from '../sdp/offer.ts'
 import type { OurLine, OurSession } from '../sdp/ours.ts'
-import { chooseCodecs, chooseExtensions, offerParameters } from '../sdp/router.ts'
-import { direct, mirror, sends } from '../sdp/streams.ts'
+import { chooseCodecs, chooseExtensions, needsMid, offerParameters } from '../sdp/router.ts'
+import { direct, mirror, receives, sends } from '../sdp/streams.ts'
 import { readWebRtc, type WebRtcLine, type WebRtcSession } from '../sdp/webrtc.ts'
 
 // What a browser's lines are to be, before it is negotiated. Pure.
 
 const midUri = 'urn:ietf:params:rtp-hdrext:sdes:mid'
 
-type Numbered = Pick<OurLine, 'kind' | 'extensions'>
+// Header extensions that mediasoup puts into every video packet that it sends, by their fixed ids: MID, abs-send-time,
+// transport-cc, and what the sender of the video gave along (orientation, toffset).
+const inVideo = new Set([1, 4, 5, 8, 9])
 
 /**
- * Whether a line can be sent any consumer: videos carry extensions in mediasoup's numbers, and a browser that uses those
- * numbers for others would misread or drop them. Audio carries none that matter.
+ * Which lines of a browser's description it can be sent videos on. Without conditions where the numbers are mediasoup's own;
+ * else the browser must not misread what comes under its numbers, and have no other video line that it could be meant for.
  */
-export function isSendable(line: Numbered, router: types.RtpCapabilities): boolean {
-  return line.kind !== 'video' || line.extensions.every(extension => isRouters(extension, router))
+function canShow(lines: readonly WebRtcLine[], router: types.RtpCapabilities): (line: WebRtcLine) => boolean {
+  const withMid = needsMid(lines)
+  const lone = lines.filter(line => line.kind === 'video' && !line.rejected && receives(line.direction)).length === 1
+  return line => {
+    const extensions = chooseExtensions(line, withMid)
+    if (extensions.some(one => one.uri === midUri) && extensions.every(one => isRouters(one, router))) return true
+    return lone && extensions.every(one => isRouters(one, router) || !inVideo.has(one.id))
+  }
 }
 
 function isRouters({ id, uri }: { id: number; uri: string }, router: types.RtpCapabilities): boolean {
@@ -28,10 +36,8 @@ function isRouters({ id, uri }: { id: number; uri: string }, router: types.RtpCa
 }
 
 /** Whether the browser finds the line of a packet by its MID, so that its source may change unannounced. */
-function hasMid(line: OurLine, router: types.RtpCapabilities | undefined): boolean {
-  return line.extensions.some(
-    one => one.uri === midUri && (router === undefined ? one.id === 1 : isRouters(one, router)),
-  )
+function hasMid(line: OurLine): boolean {
+  return line.extensions.some(one => one.uri === midUri && one.id === 1)
 }
 
 /** What we want of each line of an offer: what `streams` allow, or without them everything that can be carried. */
@@ -44,9 +50,10 @@ export function answerWishes(
     line.kind === 'audio' || line.kind === 'video' ? { direction: 'sendrecv', codecs: [] } : undefined,
   )
   const wishes = streams === undefined ? all : wishesFor(offer, streams)
+  const shows = canShow(offer.lines, router)
   return wishes.map((wish, index) => {
     const line = offer.lines[index]!
-    if (wish === undefined || isSendable({ kind: line.kind, extensions: chooseExtensions(line) }, router)) return wish
+    if (wish === undefined || line.kind !== 'video' || shows(line)) return wish
     return { ...wish, direction: direct(wish.direction, 'recvonly') }
   })
 }
@@ -64,12 +71,14 @@ export function offerWishes(options: {
   const wishes = streams.map((stream): OfferWish => {
     const at = left.findIndex(line => line.kind === stream.kind)
     const [kept] = at < 0 ? [] : left.splice(at, 1)
-    const transport = kept?.transport ?? (stream.kind === 'video' ? previousWire(previous, capabilities) : 0)
+    const transport = kept?.transport ?? (stream.kind === 'video' ? previousWire(previous) : 0)
     if (kept === undefined) {
       const parameters = offerParameters(capabilities, stream.kind, stream.codecs)
       return { kind: stream.kind, direction: stream.direction, parameters, transport }
     }
-    const direction = isSendable(kept, capabilities) ? stream.direction : direct(stream.direction, 'recvonly')
+    // A video line that could not be sent anything when it was agreed cannot now.
+    const mute = kept.kind === 'video' && kept.transport === 0 && !sends(kept.direction) && !hasMid(kept)
+    const direction = mute ? direct(stream.direction, 'recvonly') : stream.direction
     const parameters = renumbered(kept, stream.codecs, capabilities)
     return { kind: stream.kind, direction, transport, mid: kept.mid, ...(parameters && { parameters }) }
   })
@@ -81,9 +90,9 @@ export function offerWishes(options: {
 }
 
 // A new video line goes with the others if those have our numbers, else on a wire of its own.
-function previousWire(previous: OurSession | undefined, router: types.RtpCapabilities): number {
-  const first = previous?.lines.find(line => !line.rejected && line.extensions.some(one => one.uri === midUri))
-  return first === undefined || hasMid(first, router) ? 0 : 1
+function previousWire(previous: OurSession | undefined): number {
+  const first = previous?.lines.find(line => !line.rejected)
+  return first === undefined || hasMid(first) ? 0 : 1
 }
 
 // Another codec on a line that is there: what the line has a number for keeps it (RFC 3264 section 8.3.2).
@@ -105,12 +114,14 @@ function renumbered(kept: OurLine, names: readonly string[], router: types.RtpCa
 /** What we would have said to a party that has had another partner until now: the same lines with the same numbers. */
 export function sessionAfter(sdp: string, router: types.RtpCapabilities, id: string): OurSession {
   const theirs = readWebRtc(parse(sdp))
+  const shows = canShow(theirs.lines, router)
+  const withMid = needsMid(theirs.lines)
   const lines = theirs.lines.map((line): OurLine => {
     const codecs = line.rejected || line.transport !== 0 ? [] : chooseCodecs(line, router, [])
     const { mid, kind, type, protocol, formats } = line
     const rejected = codecs.length === 0
-    const extensions = rejected ? [] : chooseExtensions(line)
-    const wanted = isSendable({ kind, extensions }, router) ? 'sendrecv' : 'recvonly'
+    const extensions = rejected ? [] : chooseExtensions(line, withMid)
+    const wanted = kind !== 'video' || shows(line) ? 'sendrecv' : 'recvonly'
     const direction = rejected ? 'inactive' : direct(wanted, mirror(line.direction))
     const rids = rejected ? [] : line.rids
     return {
@@ -131,21 +142,27 @@ export function sessionAfter(sdp: string, router: types.RtpCapabilities, id: str
   return { id, version: 0, transports: [], lines, nextMid: 0 }
 }
 
-/** Names what we send on each line; the source only where the browser could not find it by MID. */
+/**
+ * Names what we send on each line; the source only where the browser could tell it neither by MID nor, as the only one of its
+ * kind, by payload type. Then a change of the source needs an offer.
+ */
 export function withSenders(
   session: OurSession,
   encodingOf: (mid: string) => types.RtpEncodingParameters | undefined,
 ): OurSession {
+  const sending = session.lines.filter(line => !line.rejected && sends(line.direction))
   const lines = session.lines.map((line): OurLine => {
-    if (line.rejected || !sends(line.direction)) return line
+    if (!sending.includes(line)) return line
     const name = line.mid === '' ? 'vaartha' : line.mid
     const msid = `vaartha-${name} vaartha-${name}-${line.kind}`
-    const encoding = hasMid(line, undefined) ? undefined : encodingOf(line.mid)
-    const sender =
-      encoding?.ssrc === undefined
-        ? { msid }
-        : { msid, ssrc: encoding.ssrc, rtxSsrc: encoding.rtx?.ssrc, cname: 'vaartha' }
-    return { ...line, sender }
+    const alone = sending.every(
+      other => other === line || other.kind !== line.kind || other.transport !== line.transport,
+    )
+    // MIDs that it expects under another id than mediasoup's make it drop what is not announced.
+    const strict = line.extensions.some(one => one.uri === midUri)
+    const encoding = hasMid(line) || (alone && !strict) ? undefined : encodingOf(line.mid)
+    if (encoding?.ssrc === undefined) return { ...line, sender: { msid } }
+    return { ...line, sender: { msid, ssrc: encoding.ssrc, rtxSsrc: encoding.rtx?.ssrc, cname: 'vaartha' } }
   })
   return { ...session, lines }
 }

@@ -1,4 +1,3 @@
-import type { AudioEngine } from '../audio/audio.ts'
 import type { Membership } from '../media.ts'
 import type { Leg } from './leg.ts'
 import { keyOf, type Room, type RoomDeps } from './room.ts'
@@ -97,12 +96,13 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     },
     remove,
     changed,
+    mixed: () => true,
     speaker(end) {
       const leg = legOf(end)
       deps.onSpeaker(leg?.id)
       if (leg === undefined || spoken[0] === leg.id) return
       spoken = [leg.id, ...spoken.filter(id => id !== leg.id)]
-      void inTurn(see).catch(error => leg.log.warn({ err: error }, 'cannot show the speaker'))
+      void inTurn(see).catch(error => deps.log.warn({ err: error }, 'cannot show the speaker'))
     },
     slot(slot, end) {
       slots.carries(slot, end, legOf(end))
@@ -124,12 +124,8 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
         mix = undefined
         if (id === undefined) return
         deps.onMix(id, false)
-        await closeMix(audio, id)
+        await audio.closeMix(id)
       })
     },
   }
-}
-
-async function closeMix(audio: AudioEngine, id: string): Promise<void> {
-  await audio.closeMix(id)
 }

@@ -1,3 +1,4 @@
+import type { Logger } from '../../log.ts'
 import type { AudioEngine } from '../audio/audio.ts'
 import type { Membership } from '../media.ts'
 import type { Leg } from './leg.ts'
@@ -20,8 +21,10 @@ export interface Room {
   slot(slot: number, end: string | undefined): void
   /** The audio thread has died, and everything in it. */
   reset(): void
-  /** The mix in the audio thread; made when there is none yet, for prompts and recordings. */
+  /** The mix in the audio thread; made when there is none yet, for recordings. Refuses `not-acceptable-here`. */
   mix(): Promise<string>
+  /** Whether everybody who is in it hears a mix. */
+  mixed(): boolean
   close(): Promise<void>
 }
 
@@ -29,6 +32,7 @@ export interface RoomDeps {
   id: string
   transient: boolean
   audio: AudioEngine
+  log: Logger
   /** Names a mix of the audio thread as this room's, so that its events come here; or no longer. */
   onMix: (mix: string, open: boolean) => void
   /** Most people who are heard at once. */

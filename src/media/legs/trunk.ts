@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import type { types } from 'mediasoup'
 import type { AudioCodec, AudioEngine, PayloadType, TrunkEnd } from '../audio/audio.ts'
 import type { OurLine } from '../sdp/ours.ts'
-import { dialect } from '../sdp/router.ts'
+import { dialect, routerCodecs } from '../sdp/router.ts'
 
 // The way between one router and the audio thread: a PlainTransport and a socket of the thread, both on loopback. Every
 // browser that talks to phones, hears itself or is in a meeting has one end on it.
@@ -120,7 +120,7 @@ export function produce(
   line: OurLine | undefined,
   options: types.ProducerOptions,
 ): Promise<types.Producer> {
-  router.updateMediaCodecs(dialect(line))
+  router.updateMediaCodecs(line === undefined ? routerCodecs : dialect(line))
   return transport.produce(options)
 }
 

@@ -98,7 +98,7 @@ export class WebLine {
     }
     this.#stop()
     if (source === undefined || source.closed || !this.sending || wire.transport.closed) return
-    const rtpCapabilities = consumerCapabilities(theirs, ours)
+    const rtpCapabilities = consumerCapabilities(theirs, ours, this.#place.capabilities)
     if (!this.#place.router.canConsume({ producerId: source.id, rtpCapabilities })) {
       this.#log.info({ mid: this.mid, kind: source.kind }, 'no common codec to show')
       return

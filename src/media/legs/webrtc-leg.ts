@@ -7,11 +7,11 @@ import { answerTo } from '../sdp/answer.ts'
 import { parse } from '../sdp/description.ts'
 import { offerNext, readAnswer } from '../sdp/offer.ts'
 import type { OurLine, OurSession } from '../sdp/ours.ts'
-import { receives } from '../sdp/streams.ts'
+import { receives, sends } from '../sdp/streams.ts'
 import { iceRestarted, readWebRtc, type WebRtcLine, type WebRtcSession } from '../sdp/webrtc.ts'
 import { writeWebRtc } from '../sdp/write.ts'
 import type { Leg, OfferChange, Scene, Size, Video, Voice } from './leg.ts'
-import { answerWishes, isSendable, offerWishes, sessionAfter, streamsAgreed, takenBy, withSenders } from './lines.ts'
+import { answerWishes, offerWishes, sessionAfter, streamsAgreed, takenBy, withSenders } from './lines.ts'
 import type { Place } from './place.ts'
 import { createPresence, type Presence } from './presence.ts'
 import { createTurns } from './turns.ts'
@@ -105,7 +105,7 @@ export class WebRtcLeg implements Leg, Scene {
 
   tiles(): string[] {
     return this.#sorted()
-      .filter(line => line.ours.kind === 'video' && line.sending && this.#isSendable(line.ours))
+      .filter(line => line.ours.kind === 'video' && line.sending)
       .map(line => line.mid)
   }
 
@@ -279,16 +279,13 @@ export class WebRtcLeg implements Leg, Scene {
     return [...this.#lines.values()]
   }
 
-  #isSendable(line: Pick<OurLine, 'kind' | 'extensions'>): boolean {
-    return isSendable(line, this.#place.capabilities)
-  }
-
   /** Lines that it takes for pictures but on which it cannot be sent any, as it has numbered them. */
   #missingTiles(): number {
     const { lines = [], ours } = this.#agreed ?? {}
     const asked = lines.filter((line, index) => {
-      if (line?.kind !== 'video' || (ours?.lines[index]?.transport ?? 0) !== 0) return false
-      return line.direction !== 'inactive' && !this.#isSendable(line)
+      const own = ours?.lines[index]
+      if (line?.kind !== 'video' || own === undefined || own.transport !== 0) return false
+      return receives(line.direction) && !sends(own.direction)
     })
     const shown = this.tiles().length
     return Math.max(0, Math.min(this.#wanted, asked.length) - shown)
