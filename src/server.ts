@@ -19,6 +19,9 @@ import { createMemoryStore } from './location/memory.ts'
 import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
+import { createMedia } from './media/create.ts'
+import { type Arrival, createArrival, inWords } from './media/worker/arrival.ts'
+import { cacheDirectory } from './media/worker/places.ts'
 import { createAllowed } from './network/allowed.ts'
 import { type AddressWatch, watchAddresses } from './network/interfaces.ts'
 import { createRecords } from './records/records.ts'
@@ -181,6 +184,28 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       log: log.child({ room: 'registrar' }),
     }),
   )
+  const arrival = own(
+    'media worker',
+    createArrival({
+      cache: cacheDirectory(process.env),
+      build: config.media.build,
+      log: log.child({ room: 'media' }),
+      onState: ({ sfu, why }) => events.emit('mediaStateChanged', { sfu, why }),
+    }),
+  )
+  arrival.start()
+  const media = own(
+    'media',
+    createMedia({
+      config: config.media,
+      addresses,
+      publicAddress: config.network.publicAddress,
+      arrival,
+      events,
+      log: log.child({ room: 'media' }),
+      now: Date.now,
+    }),
+  )
   const calls = own(
     'calls',
     createCalls({
@@ -191,6 +216,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       find: account,
       bindings: aor => registrar.bindings(aor),
       bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
+      media,
       records,
       events,
       log: log.child({ room: 'calls' }),
@@ -200,7 +226,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
 
   const health = () => {
     const reasons = location.healthy() ? [] : ['the registration store does not answer']
-    return { ready: reasons.length === 0, reasons, parts: parts(config, discovery) }
+    return { ready: reasons.length === 0, reasons, parts: parts(config, discovery, arrival), media: arrival.state() }
   }
   const info = async (): Promise<ServerInfo> => ({
     name: discovery?.name() ?? domain,
@@ -210,7 +236,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       ...link.points().map(p => `${p.protocol} ${bracket(p.address)}:${p.port}`),
       ...(http?.points() ?? []).map(p => `${p.secure ? 'https' : 'http'} ${bracket(p.address)}:${p.port}`),
     ],
-    parts: parts(config, discovery),
+    parts: parts(config, discovery, arrival),
     accounts: (await accounts.list()).length,
   })
   let http: Http | undefined
@@ -283,7 +309,7 @@ function createIsOwn(names: () => string[], addresses: AddressWatch, publicAddre
   }
 }
 
-function parts(config: Config, discovery: Discovery | undefined): ServerInfo['parts'] {
+function parts(config: Config, discovery: Discovery | undefined, arrival: Arrival): ServerInfo['parts'] {
   const { sip, store } = config
   return {
     'SIP engine': {
@@ -311,6 +337,7 @@ function parts(config: Config, discovery: Discovery | undefined): ServerInfo['pa
       on: config.discovery.enabled,
       why: config.discovery.enabled ? (discovery?.name() ?? 'claiming its name') : 'discovery.enabled is false',
     },
+    'media worker': { on: arrival.state().sfu === 'ready', why: inWords(arrival.state()) },
     HTTP: { on: config.http.enabled, why: config.http.enabled ? 'status page and API' : 'http.enabled is false' },
   }
 }
