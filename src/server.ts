@@ -19,7 +19,6 @@ import { createMemoryStore } from './location/memory.ts'
 import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
-import { createMedia } from './media/create.ts'
 import { type Arrival, createArrival, inWords } from './media/worker/arrival.ts'
 import { cacheDirectory } from './media/worker/places.ts'
 import { createAllowed } from './network/allowed.ts'
@@ -194,18 +193,6 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
     }),
   )
   arrival.start()
-  const media = own(
-    'media',
-    createMedia({
-      config: config.media,
-      addresses,
-      publicAddress: config.network.publicAddress,
-      arrival,
-      events,
-      log: log.child({ room: 'media' }),
-      now: Date.now,
-    }),
-  )
   const calls = own(
     'calls',
     createCalls({
@@ -216,7 +203,6 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       find: account,
       bindings: aor => registrar.bindings(aor),
       bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
-      media,
       records,
       events,
       log: log.child({ room: 'calls' }),

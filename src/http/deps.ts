@@ -6,7 +6,11 @@ import type { Auth } from '../auth/auth.ts'
 import type { Calls } from '../calls/calls.ts'
 import type { Config } from '../config/schema.ts'
 import type { Events } from '../events.ts'
+import type { Groups } from '../groups/groups.ts'
+import type { Recordings } from '../groups/recorder.ts'
+import type { GroupStore } from '../groups/store.ts'
 import type { Logger } from '../log.ts'
+import type { MediaState } from '../media/media.ts'
 import type { AddressWatch } from '../network/interfaces.ts'
 import type { Records } from '../records/records.ts'
 import type { Registrar } from '../registrar/registrar.ts'
@@ -19,6 +23,8 @@ export interface Health {
   reasons: string[]
   /** What is on and what is off, and why. */
   parts: Record<string, { on: boolean; why: string }>
+  /** The SFU worker; phones register and call each other without it. */
+  media: MediaState
 }
 
 /** What the status page and `/api/status` say about the server. */
@@ -59,6 +65,9 @@ export interface HttpDeps {
   registrations: Pick<Registrar, 'list' | 'count' | 'remove'>
   calls: Pick<Calls, 'list' | 'hangUp'>
   records: Pick<Records, 'list'>
+  groups: GroupStore
+  meetings: Pick<Groups, 'list' | 'act'>
+  recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health
   info(): Promise<Info>
   /** When the server began, in ms since 1970. */

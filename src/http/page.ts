@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
+import { inWords } from '../media/worker/arrival.ts'
 import type { HttpDeps, Info } from './deps.ts'
 import type { Guard } from './guard.ts'
 import { html, type Markup } from './markup.ts'
@@ -162,10 +163,15 @@ ${phoneHelp(deps, info)}
 }
 
 function state(deps: HttpDeps): Markup {
-  const { ready, reasons } = deps.health()
+  const { ready, reasons, media } = deps.health()
+  const waiting =
+    media.sfu === 'ready'
+      ? undefined
+      : html`<p>Browsers cannot talk to phones or meet yet: the media worker ${inWords(media)}.</p>`
   return html`<section id="state" data-live class="${ready ? 'good' : 'bad'}">
 <p><strong>${ready ? 'It runs and is ready.' : 'It runs, but it is not ready.'}</strong></p>
 ${reasons.map(reason => html`<p>${reason}</p>`)}
+${waiting}
 </section>`
 }
 

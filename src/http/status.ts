@@ -1,9 +1,17 @@
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../errors.ts'
 import type { MaybePromise } from '../location/store.ts'
-import { array, boolean, integer, nullable, object, record, string } from '../schema.ts'
+import { array, boolean, integer, nullable, number, object, optional, record, string, word } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
 
+const media = object({
+  sfu: word(['ready', 'preparing', 'unavailable'], {
+    description: 'The media worker, which browsers need for talking to phones and for meetings.',
+  }),
+  why: string(),
+  progress: optional(number({ description: 'From 0 to 1, while it is being built.' })),
+})
+const health = object({ status: string(), media })
 const ready = object({ ready: boolean(), reasons: array(string()) })
 const status = object({
   name: string(),
@@ -19,21 +27,21 @@ const status = object({
   accounts: integer(),
   points: array(string({ description: 'Protocol, address and port.' })),
   parts: record(object({ on: boolean(), why: string() })),
+  media,
 })
 
 /** `/health` and `/health/ready`, for everybody. */
-export function addHealth(app: FastifyInstance, { health }: Pick<HttpDeps, 'health'>): void {
+export function addHealth(app: FastifyInstance, deps: Pick<HttpDeps, 'health'>): void {
   const tags = ['health']
-  app.get(
-    '/health',
-    { schema: { summary: 'It runs', tags, response: { 200: object({ status: string() }) } } },
-    async () => ({ status: 'ok' }),
-  )
+  app.get('/health', { schema: { summary: 'It runs', tags, response: { 200: health } } }, async () => ({
+    status: 'ok',
+    media: deps.health().media,
+  }))
   app.get(
     '/health/ready',
     { schema: { summary: 'It can serve calls', tags, response: { 200: ready, 503: ready } } },
     async (_request, reply) => {
-      const now = health()
+      const now = deps.health()
       return reply.code(now.ready ? 200 : 503).send(now)
     },
   )

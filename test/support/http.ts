@@ -69,7 +69,12 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     },
     calls: { list: () => calls as ReturnType<HttpDeps['calls']['list']>, hangUp: id => id === 'call-1' },
     records: { list: async () => [] },
-    health: () => ({ ready: true, reasons: [], parts: { TLS: { on: true, why: 'a <reason>' } } }),
+    health: () => ({
+      ready: true,
+      reasons: [],
+      parts: { TLS: { on: true, why: 'a <reason>' } },
+      media: { sfu: 'ready', why: 'built' },
+    }),
     info: async () => ({
       name: 'v.local',
       domain: 'example.org',

@@ -32,7 +32,7 @@ function refreshSoon() {
 function follow() {
   const names = [
     'registered', 'unregistered', 'callStarted', 'callRinging', 'callAnswered', 'callChanged', 'callEnded',
-    'storeFailed', 'storeRecovered', 'addressesChanged', 'nameClaimed',
+    'storeFailed', 'storeRecovered', 'addressesChanged', 'nameClaimed', 'mediaStateChanged',
   ]
   const facts = new EventSource(`/api/events?facts=${names}`)
   facts.onopen = () => {

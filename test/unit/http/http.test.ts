@@ -25,7 +25,7 @@ describe('http', () => {
   after(() => t.close())
 
   it('tells health to everybody', async () => {
-    assert.deepEqual(await (await t.get('/health')).json(), { status: 'ok' })
+    assert.deepEqual(await (await t.get('/health')).json(), { status: 'ok', media: { sfu: 'ready', why: 'built' } })
     assert.deepEqual(await (await t.get('/health/ready')).json(), { ready: true, reasons: [] })
   })
 
