@@ -55,3 +55,21 @@ export function secondsOf(sound: Sound, frequency: number): number {
   }
   return found / 10
 }
+
+/** A stretch of a pure tone as 16-bit PCM; `from` counts samples, so that frames join without a seam. */
+export function tonePcm(rate: number, frequency: number, count: number, from = 0, amplitude = 8000): Int16Array {
+  const step = (2 * Math.PI * frequency) / rate
+  return Int16Array.from({ length: count }, (_, i) => Math.round(amplitude * Math.sin(step * (from + i))))
+}
+
+/** 16-bit PCM as a sound. */
+export function soundOf(rate: number, pcm: ArrayLike<number>): Sound {
+  return { rate, samples: Float32Array.from(pcm, sample => sample / 32768) }
+}
+
+/** Mean level in dB below full scale; a full sine is -3. */
+export function levelOf(sound: Sound, from = 0, to = sound.samples.length): number {
+  let sum = 0
+  for (let i = from; i < to; i++) sum += sound.samples[i]! ** 2
+  return 10 * Math.log10(sum / (to - from) + 1e-12)
+}
