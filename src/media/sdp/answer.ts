@@ -3,7 +3,7 @@ import { Refusal } from '../../errors.ts'
 import type { Direction, Stream } from '../media.ts'
 import { nameOf } from './codecs.ts'
 import type { OurLine, OurSession, OurTransport, Sender } from './ours.ts'
-import { chooseCodecs, chooseExtensions } from './router.ts'
+import { chooseCodecs, chooseExtensions, needsMid } from './router.ts'
 import { direct, mirror, receives, sends } from './streams.ts'
 import type { WebRtcLine, WebRtcSession } from './webrtc.ts'
 
@@ -39,11 +39,14 @@ export function answerTo(offer: WebRtcSession, options: AnswerOptions): OurSessi
   if (previous !== undefined && offer.lines.length < previous.lines.length) {
     throw new Refusal('not-acceptable-here', 'An offer may not take lines away (RFC 3264 section 8)')
   }
+  const withMid = offer.transports.map((_, index) => needsMid(offer.lines.filter(line => line.transport === index)))
   const lines = offer.lines.map((line, index) => {
     const before = previous?.lines.find(one => one.mid === line.mid && line.mid !== '')
     const transport = transportOf(line, offer, previous)
     const wish = options.transports[transport] === undefined ? undefined : options.wishes[index]
-    return accepted(line, wish, before, router, transport) ?? rejectedLine(line)
+    const taken = accepted(line, wish, before, router)
+    if (taken === undefined) return rejectedLine(line)
+    return { ...taken, extensions: chooseExtensions(line, withMid[line.transport] ?? false), transport }
   })
   if (lines.every(line => line.rejected)) throw new Refusal('not-acceptable-here', 'No line that we can have')
   const transports = options.transports.map((transport, index) => {
@@ -75,8 +78,7 @@ function accepted(
   wish: LineWish | undefined,
   before: OurLine | undefined,
   router: types.RtpCapabilities,
-  transport: number,
-): OurLine | undefined {
+): Omit<OurLine, 'extensions' | 'transport'> | undefined {
   if (wish === undefined || line.rejected || !line.rtcpMux || !line.protocol.includes('SAVP')) return undefined
   // What was agreed stays, as long as it is wanted, so that nothing that flows changes its codec for a hold.
   const kept = before?.codecs[0] === undefined ? [] : [nameOf(before.codecs[0])]
@@ -94,10 +96,8 @@ function accepted(
     rejected: false,
     direction,
     codecs,
-    extensions: chooseExtensions(line),
     rids: wish.simulcast === false || !receives(direction) ? [] : line.rids,
     sender: sends(direction) ? wish.sender : undefined,
-    transport,
   }
 }
 

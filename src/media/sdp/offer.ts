@@ -38,7 +38,8 @@ export function offerNext(previous: OurSession | undefined, options: OfferOption
     const kept = wish.mid === undefined ? undefined : lines.findIndex(one => one.mid === wish.mid && !one.rejected)
     if (kept === -1) throw new Error(`no line has the mid ${wish.mid}`)
     const at = kept ?? free.shift() ?? lines.length
-    lines[at] = line(wish, kept === undefined ? undefined : lines[kept], () => unusedMid(lines, () => nextMid++))
+    const made = line(wish, kept === undefined ? undefined : lines[kept], () => unusedMid(lines, () => nextMid++))
+    lines[at] = { ...made, extensions: withoutClashes(made, lines.toSpliced(at, 1)) }
   }
   const transports = options.transports.map(transport => ({ ...transport, setup: 'actpass' as const }))
   return { id: previous?.id ?? options.id, version: (previous?.version ?? 0) + 1, transports, lines, nextMid }
@@ -87,6 +88,12 @@ function line(wish: OfferWish, kept: OurLine | undefined, newMid: () => string):
 
 function ended(line: OurLine): OurLine {
   return { ...line, rejected: true, direction: 'inactive', extensions: [], rids: [], sender: undefined }
+}
+
+// In a BUNDLE group an id means the same on every line (RFC 8843 section 9.1.2); who came first keeps it.
+function withoutClashes(line: OurLine, others: readonly OurLine[]): OurLine['extensions'] {
+  const taken = others.flatMap(one => (one.transport === line.transport && !one.rejected ? one.extensions : []))
+  return line.extensions.filter(({ id, uri }) => taken.every(one => (one.id === id) === (one.uri === uri)))
 }
 
 // At most eight characters, or mediasoup has no room for it in its packets.

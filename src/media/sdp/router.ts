@@ -2,14 +2,15 @@ import type { types } from 'mediasoup'
 import type { Kind } from '../media.ts'
 import { isMedia, isNamed, nameOf, sameCodec } from './codecs.ts'
 import type { OurLine } from './ours.ts'
+import { sends } from './streams.ts'
 import type { Extension, WebRtcLine } from './webrtc.ts'
 
 // How a browser's numbers meet mediasoup's. A consumer sends the payload types that its producer was mapped to when it was
-// produced, and header extensions under fixed ids, whatever was negotiated. So:
-// - audio may be sent on a line that the browser has offered, if its producer was made after
-//   `router.updateMediaCodecs(dialect(line))`, in the same tick: its payload types are then the browser's;
-// - video is sent only on a transport (BUNDLE group) of which we have made the first offer: what mediasoup sends as
-//   abs-send-time is the MID in Chromium's numbers, and a packet with an unknown MID is dropped.
+// produced, and header extensions under mediasoup's own ids, whatever was negotiated. So:
+// - on a line that the browser has offered, only that may be sent whose producer was made right after
+//   `router.updateMediaCodecs(dialect(line))`, in the same tick; `fits` tells. There is no bandwidth estimation on it.
+// - a transport (BUNDLE group) of which we have made the first offer has mediasoup's numbers and ids throughout, and
+//   bandwidth estimation: the place for other people's video. A browser takes a second group in any later offer of ours.
 
 /** The codecs of every router, numbered as Chromium numbers them where that can be chosen. */
 export const routerCodecs: types.RouterRtpCodecCapability[] = [
@@ -32,6 +33,7 @@ export const routerCodecs: types.RouterRtpCodecCapability[] = [
 ]
 
 const mid = 'urn:ietf:params:rtp-hdrext:sdes:mid'
+const mediasoupMid = 1
 const levels = 'urn:ietf:params:rtp-hdrext:ssrc-audio-level'
 const sendTime = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time'
 const transportCc = 'http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01'
@@ -50,16 +52,15 @@ const used: Record<Kind, ReadonlySet<string>> = {
   ]),
 }
 
-/** The router's media codecs for producing what is to be sent on this line of ours; `routerCodecs` for anything else. */
-export function dialect(line?: OurLine): types.RouterRtpCodecCapability[] {
-  if (line?.kind !== 'audio') return routerCodecs
+/** The router's media codecs for producing what is to be sent on this line; for anything else they are `routerCodecs`. */
+export function dialect(line: OurLine): types.RouterRtpCodecCapability[] {
   return line.codecs
     .filter(codec => routerCodecs.some(ours => sameCodec(ours, codec)))
-    .map(({ mimeType, clockRate, channels = 1, payloadType }) => ({
-      kind: 'audio',
+    .map(({ mimeType, clockRate, channels = 1, payloadType, parameters = {} }) => ({
+      kind: line.kind as Kind,
       mimeType,
       clockRate,
-      channels,
+      ...(line.kind === 'audio' ? { channels } : { parameters }),
       preferredPayloadType: payloadType,
     }))
 }
@@ -121,8 +122,25 @@ export function chooseCodecs(
 }
 
 /** The header extensions of an offered line that we use. */
-export function chooseExtensions(line: WebRtcLine): Extension[] {
-  return line.extensions.filter(({ uri }) => used[line.kind as Kind]?.has(uri))
+export function chooseExtensions(line: WebRtcLine, withMid: boolean): Extension[] {
+  return line.extensions.filter(
+    ({ id, uri }) => used[line.kind as Kind]?.has(uri) && (uri !== mid || withMid || id === mediasoupMid),
+  )
+}
+
+/**
+ * Whether the party's MIDs are needed to tell its streams apart on a transport. We do without where we can: a browser that
+ * has agreed on them under another id than mediasoup's sees none in our packets, and then drops all that have no announced
+ * SSRC instead of telling them by payload type.
+ */
+export function needsMid(lines: readonly WebRtcLine[]): boolean {
+  const rids = new Set<string>()
+  return lines.some(line => {
+    if (line.sources.length > 0 || !sends(line.direction) || used[line.kind as Kind] === undefined) return false
+    const told = line.rids.length > 0 && !line.rids.some(rid => rids.has(rid))
+    for (const rid of line.rids) rids.add(rid)
+    return !told
+  })
 }
 
 /** For `transport.produce`: what the party sends on a line, after the negotiation of it. */
@@ -136,15 +154,26 @@ export function producerParameters(line: WebRtcLine, ours: OurLine): types.RtpPa
   }
 }
 
-/** For `router.canConsume` and `transport.consume`: what the party can hear or see on a line. */
-export function consumerCapabilities(line: WebRtcLine, ours: OurLine): types.RtpCapabilities {
+/**
+ * For `router.canConsume` and `transport.consume` (with `enableRtx` as mediasoup has it by default): what the party can hear
+ * or see on a line. Repair packets are left out where their number is not the router's, and lost ones are sent again as they were.
+ */
+export function consumerCapabilities(
+  line: WebRtcLine,
+  ours: OurLine,
+  router: types.RtpCapabilities,
+): types.RtpCapabilities {
   const kind = line.kind as Kind
+  const repairs = (router.codecs ?? []).filter(codec => isNamed(codec, 'rtx'))
+  const sendable = (codec: types.RtpCodecParameters) =>
+    !isNamed(codec, 'rtx') ||
+    repairs.some(
+      one => one.preferredPayloadType === codec.payloadType && one.parameters?.['apt'] === codec.parameters?.['apt'],
+    )
   return {
-    codecs: agreed(line, ours).map(({ payloadType, ...codec }) => ({
-      ...codec,
-      kind,
-      preferredPayloadType: payloadType,
-    })),
+    codecs: agreed(line, ours)
+      .filter(sendable)
+      .map(({ payloadType, ...codec }) => ({ ...codec, kind, preferredPayloadType: payloadType })),
     headerExtensions: extensionsOf(line, ours).map(({ uri, id }) => ({ kind, uri, preferredId: id })),
   }
 }
