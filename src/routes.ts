@@ -4,6 +4,7 @@ import { splitCredentials } from './auth/split.ts'
 import type { Calls } from './calls/calls.ts'
 import { Refusal } from './errors.ts'
 import type { Protocol } from './events.ts'
+import type { Groups } from './groups/groups.ts'
 import type { Logger } from './log.ts'
 import type { RegisterRequest, Registrar } from './registrar/registrar.ts'
 import { parseNameAddr } from './sip/engine/message/message.ts'
@@ -14,14 +15,16 @@ type Request = Srf.SrfRequest & { sessionToken?: string }
 type Response = Srf.SrfResponse
 
 /** What may be said to this server (RFC 3261 section 20.5). */
-export const allowed = 'INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, REGISTER, MESSAGE, NOTIFY'
+export const allowed =
+  'INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, REGISTER, MESSAGE, NOTIFY, SUBSCRIBE'
 const supported = 'timer, 100rel, path, outbound, gruu, replaces'
 
 export interface RouteDeps {
   srf: Srf
   auth: Auth
   registrar: Registrar
-  calls: Calls
+  calls: Pick<Calls, 'invite' | 'outOfDialog'>
+  groups: Pick<Groups, 'takes' | 'invite' | 'subscribe' | 'meshHeaders'>
   /** The account behind an authenticated user name. */
   account(user: string, domain: string): Promise<{ user: string; displayName: string } | undefined>
   /** True when a host name or address is this server. */
@@ -35,14 +38,14 @@ export interface RouteDeps {
  * Requests inside dialogs that drachtio-srf knows never come here.
  */
 export function installRoutes(deps: RouteDeps): void {
-  const { srf, auth, registrar, calls, domain, log } = deps
+  const { srf, auth, registrar, calls, groups, domain, log } = deps
 
   on('register', register)
   on('invite', invite)
   on('options', options)
   for (const method of ['bye', 'update', 'info', 'notify', 'refer', 'prack', 'message'] as const)
     on(method, inDialogOnly)
-  on('subscribe', async () => refuse489())
+  on('subscribe', subscribe)
   on('publish', async () => refuse489())
 
   async function register(req: Request, res: Response): Promise<void> {
@@ -62,7 +65,19 @@ export function installRoutes(deps: RouteDeps): void {
     const who = await prove(req, 'proxy')
     const account = await deps.account(who.user, who.domain)
     if (account === undefined) throw new Refusal('forbidden')
-    await calls.invite(req, res, account)
+    if (await groups.takes(req)) return groups.invite(req, res, account)
+    // Members of a mesh call each other as any two people do; that it is for their meeting, only the server may say.
+    const pair = groups.meshHeaders(req, account.user)
+    await calls.invite(req, res, account, pair && { headers: pair, unrecorded: true })
+  }
+
+  async function subscribe(req: Request, res: Response): Promise<void> {
+    if (hasToTag(req)) throw new Refusal('no-such-call')
+    if (!/^\s*conference\s*(;|$)/i.test(req.get('Event') ?? '')) return refuse489()
+    const who = await prove(req, 'proxy')
+    const account = await deps.account(who.user, who.domain)
+    if (account === undefined) throw new Refusal('forbidden')
+    await groups.subscribe(req, res, account)
   }
 
   /** Asked of the server it tells what the server can; asked of a person it needs proof, so that names stay private. */
@@ -175,7 +190,7 @@ function hasToTag(req: Request): boolean {
 }
 
 function refuse489(): never {
-  throw new Refusal('bad-event', undefined, { headers: { 'Allow-Events': 'refer' } })
+  throw new Refusal('bad-event', undefined, { headers: { 'Allow-Events': 'conference, refer' } })
 }
 
 /** The protocol that a request came over; an external drachtio-server says `tcp` for WebSockets (its Via knows better). */

@@ -32,12 +32,20 @@ async function addCommands(program: Command, load: Load, first: string | undefin
   const groups: Record<string, () => Promise<(program: Command, load: Load) => void>> = {
     serve: async () => (await import('./serve.ts')).addServe,
     user: async () => (await import('./user.ts')).addUser,
+    group: async () => (await import('./group.ts')).addGroup,
     invite: async () => (await import('./invite.ts')).addInvite,
     status: async () => (await import('./status.ts')).addStatus,
+    media: async () => (await import('./media.ts')).addMedia,
     doctor: async () => (await import('./doctor.ts')).addDoctor,
     config: async () => (await import('./config.ts')).addConfig,
   }
-  const owner: Record<string, string> = { registrations: 'status', calls: 'status', admin: 'status', docs: 'config' }
+  const owner: Record<string, string> = {
+    registrations: 'status',
+    calls: 'status',
+    meetings: 'group',
+    admin: 'status',
+    docs: 'config',
+  }
   const group = first === undefined ? undefined : groups[owner[first] ?? first]
   // Help and mistyped words need all of them.
   for (const add of group === undefined ? Object.values(groups) : [group]) (await add())(program, load)

@@ -1,8 +1,7 @@
 import type { Topology } from '../events.ts'
 import type { Profile, Stream } from '../media/media.ts'
-import type { Meeting } from './meeting.ts'
 import type { Participant, Person } from './participant.ts'
-import type { RosterState, RosterUser } from './roster.ts'
+import type { RosterState, RosterTopology, RosterUser } from './roster.ts'
 
 /** What an operator sees of a meeting. */
 export interface MeetingView {
@@ -33,7 +32,25 @@ export interface MemberView {
   moderator: boolean
 }
 
-export function viewOf(meeting: Meeting): MeetingView {
+/** What a view is made of: a Meeting. */
+export interface Seen {
+  readonly id: string
+  readonly address: { user: string; displayName: string }
+  /** URI of the address. */
+  readonly uri: string
+  readonly adHoc: boolean
+  readonly began: number
+  readonly most: number
+  readonly locked: boolean
+  readonly recording: boolean
+  readonly ended: boolean
+  readonly speaker: number | undefined
+  readonly shape: { readonly topology: RosterTopology }
+  readonly people: readonly Participant[]
+  readonly ringing: readonly Person[]
+}
+
+export function viewOf(meeting: Seen): MeetingView {
   const { shape, state } = meeting.shape.topology
   return {
     id: meeting.id,
@@ -55,7 +72,7 @@ function memberOf({ id, person, since, profile, mesh, muted, held }: Participant
 }
 
 /** What participants see of it. `streams` tells what a media leg carries. */
-export function rosterOf(meeting: Meeting, domain: string, streams: (leg: string) => readonly Stream[]): RosterState {
+export function rosterOf(meeting: Seen, domain: string, streams: (leg: string) => readonly Stream[]): RosterState {
   const { uri: entity, most, locked } = meeting
   const { displayName } = meeting.address
   if (meeting.ended) return { entity, displayName, most, locked: false, users: [] }

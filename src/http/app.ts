@@ -16,13 +16,16 @@ import { nothing, object, string } from '../schema.ts'
 import { addAccounts } from './accounts.ts'
 import { addCalls } from './calls.ts'
 import type { HttpDeps } from './deps.ts'
+import { addGroups } from './groups.ts'
 import type { Guard } from './guard.ts'
 import { addInvitations, addRedeem, isLoopback } from './invitations.ts'
 import { addLive, type Live } from './live.ts'
+import { addMeetings } from './meetings.ts'
 import type { Metrics } from './metrics.ts'
 import { addPage, messagePage } from './page.ts'
 import { addPhone } from './phone.ts'
 import type { PhoneSessions } from './phone-sessions.ts'
+import { addRecordings } from './recordings.ts'
 import { addRegistrations } from './registrations.ts'
 import { addHealth, addStatus } from './status.ts'
 import { addTrust } from './trust.ts'
@@ -72,6 +75,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
   addTrust(app, deps, parts.points)
   addPhone(app, deps, parts.phones, parts.points)
   addRedeem(app, deps)
+  addRecordings(app, deps, parts.guard, parts.phones)
   await addWeb(app, deps.web)
   await app.register(async api => {
     api.addHook('onRequest', parts.guard.demandAdmin)
@@ -79,6 +83,8 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
     addRegistrations(api, deps)
     addCalls(api, deps)
     addAccounts(api, deps)
+    addGroups(api, deps)
+    addMeetings(api, deps)
     addInvitations(api, deps, parts.base)
     addLive(api, parts.live)
     addAdmin(api, parts)

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Refusal } from '../errors.ts'
 import { array, boolean, closed, integer, nothing, nullable, object, optional, type Static, string } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
@@ -8,6 +8,7 @@ import { unlessAway } from './status.ts'
 // Far more than a phone's own needs, far less than a guesser's.
 const mostProofs = 60
 const mostPeople = 1000
+const path = '/api/phone/session'
 
 const hello = object({
   name: string(),
@@ -17,11 +18,11 @@ const hello = object({
   ownAuthority: boolean({ description: 'The certificate is of this server’s own authority: see /trust.' }),
 })
 const proof = object(
-  { proof: optional(string({ maxLength: 2000, description: 'A digest answer (RFC 7616) to the challenge.' })) },
+  { proof: string({ maxLength: 2000, description: 'A digest answer (RFC 7616) to the challenge.' }) },
   closed,
 )
 const session = object({ user: string(), displayName: string() })
-const challenge = object({ error: string(), message: string(), challenge: string() })
+const challenge = object({ challenge: string({ description: 'As in WWW-Authenticate, with MD5.' }) })
 const person = object({ user: string(), name: string(), online: boolean() })
 const past = object({
   from: string(),
@@ -55,22 +56,38 @@ export function addPhone(
       return { name, domain, version, securePort, ownAuthority: deps.certificates.caPem() !== undefined }
     },
   )
-  app.post<{ Body: Static<typeof proof> }>(
-    '/api/phone/session',
+  const limit = { rateLimit: { max: mostProofs, timeWindow: 60_000 } }
+  app.get(
+    path,
     {
-      config: { rateLimit: { max: mostProofs, timeWindow: 60_000 } },
+      config: limit,
+      schema: { summary: 'What a phone has to prove', tags, security: [], response: { 200: challenge } },
+    },
+    async request => ({ challenge: await challengeFor(deps, request) }),
+  )
+  app.post<{ Body: Static<typeof proof> }>(
+    path,
+    {
+      config: limit,
       schema: {
         summary: 'Signs a phone in, by SIP digest',
         tags,
         security: [],
         body: proof,
-        response: { 200: session, 401: challenge },
+        response: { 200: session },
       },
     },
-    (request, reply) => signIn(deps, sessions, request, request.body.proof, reply),
+    async (request, reply) => {
+      const asked = { method: 'POST', uri: path, source: request.ip, authorization: [request.body.proof] }
+      const { user } = await deps.auth.check(asked, 'www')
+      const account = await deps.accounts.get(user, deps.domain)
+      if (account === undefined) throw new Refusal('forbidden')
+      sessions.open(user, reply)
+      return { user, displayName: account.displayName }
+    },
   )
   app.delete(
-    '/api/phone/session',
+    path,
     { schema: { summary: 'Signs it out', tags, security: [], response: { 204: nothing() } } },
     async (request, reply) => {
       sessions.close(request, reply)
@@ -108,25 +125,13 @@ export function addPhone(
   )
 }
 
-async function signIn(
-  deps: Deps,
-  sessions: PhoneSessions,
-  request: FastifyRequest,
-  proof: string | undefined,
-  reply: FastifyReply,
-): Promise<unknown> {
-  const asked = { method: 'POST', uri: '/api/phone/session', source: request.ip }
+async function challengeFor({ auth }: Deps, request: FastifyRequest): Promise<string> {
   try {
-    const { user } = await deps.auth.check({ ...asked, authorization: proof === undefined ? [] : [proof] }, 'www')
-    const account = await deps.accounts.get(user, deps.domain)
-    if (account === undefined) throw new Refusal('forbidden')
-    sessions.open(user, reply)
-    return { user, displayName: account.displayName }
+    await auth.check({ method: 'POST', uri: path, source: request.ip, authorization: [] }, 'www')
   } catch (error) {
     if (!(error instanceof Refusal) || error.code !== 'unauthorized') throw error
-    const all = [error.headers['WWW-Authenticate'] ?? []].flat()
-    const md5 = all.find(value => /algorithm=MD5/.test(value))
-    if (md5 === undefined) throw new Refusal('forbidden', 'auth.md5 is false, and a browser can prove nothing better')
-    return reply.code(401).send({ error: error.code, message: error.message, challenge: md5 })
+    const md5 = [error.headers['WWW-Authenticate'] ?? []].flat().find(value => value.includes('algorithm=MD5'))
+    if (md5 !== undefined) return md5
   }
+  throw new Refusal('forbidden', 'auth.md5 is false, and a browser can prove nothing better')
 }

@@ -7,6 +7,7 @@ import { createAuth } from '../../src/auth/auth.ts'
 import { issueServer, makeAuthority } from '../../src/certificates/authority.ts'
 import { openDatabase } from '../../src/database/database.ts'
 import { createEvents, type Events } from '../../src/events.ts'
+import { createSqlGroups } from '../../src/groups/groups-sql.ts'
 import { type Http, type HttpDeps, startHttp } from '../../src/http/http.ts'
 import { createSilentLog } from '../../src/log.ts'
 import type { LocalAddress } from '../../src/network/interfaces.ts'
@@ -69,6 +70,9 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     },
     calls: { list: () => calls as ReturnType<HttpDeps['calls']['list']>, hangUp: id => id === 'call-1' },
     records: { list: async () => [] },
+    groups: createSqlGroups({ database }),
+    meetings: { list: () => [], act: async () => {} },
+    recordings: { list: async () => [], get: async () => undefined, path: file => file, remove: async () => {} },
     health: () => ({
       ready: true,
       reasons: [],
