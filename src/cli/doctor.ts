@@ -4,6 +4,7 @@ import {
   checkClock,
   checkDirectory,
   checkInterfaces,
+  checkMedia,
   checkName,
   checkNode,
   checkPorts,
@@ -20,7 +21,9 @@ const marks = { good: 'ok   ', odd: 'look ', bad: 'WRONG' }
 export function addDoctor(program: Command, load: Load): void {
   program
     .command('doctor')
-    .description('say what is wrong with ports, names, interfaces, certificates, clock and store, and what to do')
+    .description(
+      'say what is wrong with ports, names, interfaces, certificates, clock, store and media worker, and what to do',
+    )
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
       // A configuration that cannot be read ends here, with its own explanation.
@@ -35,6 +38,7 @@ export function addDoctor(program: Command, load: Load): void {
         await checkName(config),
         await checkStore(config),
         ...checkCertificate(config),
+        await checkMedia(config),
       ]
       if (options.json) sayJson(findings)
       for (const { state, about, text, advice } of options.json ? [] : findings) {

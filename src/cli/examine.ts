@@ -6,6 +6,10 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Config } from '../config/schema.ts'
+import { type Found, findWorker, WrongWorker } from '../media/worker/find.ts'
+import { takeLock } from '../media/worker/lock.ts'
+import { installLine, mayInstall, missingPackages } from '../media/worker/packages.ts'
+import { cacheDirectory, cachedWorker, mediasoupPackage } from '../media/worker/places.ts'
 import { allAddresses, chooseAddresses, isVirtual } from '../network/interfaces.ts'
 import { readRunFile } from './ask.ts'
 
@@ -242,6 +246,44 @@ export function checkCertificate(config: Config, now = Date.now()): Finding[] {
     return [odd('certificate', `does not name ${missing.join(', ')}`, 'a running server adds new addresses by itself')]
   }
   return [good('certificate', `valid for ${days} more days`)]
+}
+
+const origins: Record<Found['how'], string> = {
+  given: 'named by MEDIASOUP_WORKER_BIN',
+  package: 'brought by mediasoup’s installer',
+  cache: 'built here',
+}
+
+/** The worker that carries browsers' media: there, being built, or what keeps it from being built. */
+export async function checkMedia(config: Config, env = process.env, source = mediasoupPackage()): Promise<Finding> {
+  const about = 'media worker'
+  const cache = cacheDirectory(env)
+  const target = cachedWorker(cache, source.version)
+  const without = 'phones call each other without it; browsers need it for talking to phones and for meetings'
+  try {
+    const found = await findWorker({ env, cache, source })
+    if (found !== undefined) {
+      const version = found.how === 'given' ? '' : `${source.version}, `
+      return good(about, `${version}${origins[found.how]}, runs here: ${found.binary}`)
+    }
+  } catch (error) {
+    if (!(error instanceof WrongWorker)) throw error
+    return bad(about, error.message, `name one that runs, or unset it and a worker is built (${without})`)
+  }
+  if (isTaken(`${target}.lock`)) return odd(about, `is being built just now, to ${target}`, 'wait some minutes')
+  const missing = await missingPackages(env)
+  if (missing.length > 0 && !mayInstall(env)) {
+    return odd(about, `is not there, and building it needs Debian packages (${without})`, installLine(missing))
+  }
+  const when = config.media.build === 'auto' ? 'a server that starts builds it in the background; or now' : 'build it'
+  return odd(about, `is not there; it would be ${target} (${without})`, `${when}: vaartha media build`)
+}
+
+function isTaken(lockFile: string): boolean {
+  if (!existsSync(lockFile)) return false
+  const lock = takeLock(lockFile)
+  lock?.release()
+  return lock === undefined
 }
 
 function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
