@@ -12,6 +12,9 @@ import type { Config } from './config/schema.ts'
 import { openDatabase } from './database/database.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import { createEvents, type Events } from './events.ts'
+import { createGroups } from './groups/groups.ts'
+import { createSqlGroups } from './groups/groups-sql.ts'
+import { createRecordings } from './groups/recorder.ts'
 import { type Http, startHttp } from './http/http.ts'
 import { openWebPhone } from './http/web-build.ts'
 import { createJournal } from './location/journal.ts'
@@ -19,10 +22,12 @@ import { createMemoryStore } from './location/memory.ts'
 import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
+import { createMedia } from './media/create.ts'
 import { type Arrival, createArrival, inWords } from './media/worker/arrival.ts'
 import { cacheDirectory } from './media/worker/places.ts'
 import { createAllowed } from './network/allowed.ts'
-import { type AddressWatch, watchAddresses } from './network/interfaces.ts'
+import { watchAddresses } from './network/interfaces.ts'
+import { createIsOwn } from './network/own.ts'
 import { createRecords } from './records/records.ts'
 import { watchDepartures } from './registrar/departures.ts'
 import { createRegistrar } from './registrar/registrar.ts'
@@ -193,6 +198,18 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
     }),
   )
   arrival.start()
+  const media = own(
+    'media',
+    createMedia({
+      config: config.media,
+      addresses,
+      publicAddress: config.network.publicAddress,
+      arrival,
+      events,
+      log: log.child({ room: 'media' }),
+      now: Date.now,
+    }),
+  )
   const calls = own(
     'calls',
     createCalls({
@@ -203,12 +220,43 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       find: account,
       bindings: aor => registrar.bindings(aor),
       bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
+      media,
       records,
       events,
       log: log.child({ room: 'calls' }),
     }),
   )
-  installRoutes({ srf: link.srf, auth, registrar, calls, account, isOwn, domain, log: log.child({ room: 'routes' }) })
+  const groups = createSqlGroups({ database })
+  const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
+  const meetings = own(
+    'meetings',
+    createGroups({
+      srf: link.srf,
+      dialogs: calls.local,
+      takeOut: calls.takeOut,
+      media,
+      store: groups,
+      recordings,
+      config: config.groups,
+      domain,
+      isOwn,
+      account,
+      bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
+      events,
+      log: log.child({ room: 'groups' }),
+    }),
+  )
+  installRoutes({
+    srf: link.srf,
+    auth,
+    registrar,
+    calls,
+    groups: meetings,
+    account,
+    isOwn,
+    domain,
+    log: log.child({ room: 'routes' }),
+  })
 
   const health = () => {
     const reasons = location.healthy() ? [] : ['the registration store does not answer']
@@ -244,6 +292,9 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         registrations: registrar,
         calls,
         records,
+        groups,
+        meetings,
+        recordings,
         health,
         info,
         began,
@@ -284,15 +335,6 @@ async function openLocation(config: Config, path: string, events: Events, log: L
   const store = createRedisStore({ config: config.store, events, log, now: Date.now })
   if (!(await store.ready())) log.warn('Redis does not answer yet; phones cannot register until it does')
   return store
-}
-
-/** True for a host that means this server: one of its names, one of its addresses, or the public one. */
-function createIsOwn(names: () => string[], addresses: AddressWatch, publicAddress: string): (host: string) => boolean {
-  return host => {
-    const plain = host.toLowerCase().replace(/^\[|\]$/g, '')
-    if (plain === publicAddress && plain !== '') return true
-    return names().includes(plain) || addresses.current().some(a => a.address === plain)
-  }
 }
 
 function parts(config: Config, discovery: Discovery | undefined, arrival: Arrival): ServerInfo['parts'] {
