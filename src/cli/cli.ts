@@ -36,7 +36,6 @@ async function addCommands(program: Command, load: Load, first: string | undefin
     invite: async () => (await import('./invite.ts')).addInvite,
     status: async () => (await import('./status.ts')).addStatus,
     media: async () => (await import('./media.ts')).addMedia,
-    media: async () => (await import('./media.ts')).addMedia,
     doctor: async () => (await import('./doctor.ts')).addDoctor,
     config: async () => (await import('./config.ts')).addConfig,
   }
