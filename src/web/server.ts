@@ -67,12 +67,7 @@ export const signOut = () => ask<void>('/api/phone/session', 'DELETE')
 
 const path = '/api/phone/session'
 
-async function challenge(): Promise<string> {
-  const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })
-  const content = (await answer.json()) as { challenge?: string; message?: string }
-  if (content.challenge === undefined) throw new Failure(answer.status, content.message ?? '')
-  return content.challenge
-}
+const challenge = async () => (await ask<{ challenge: string }>(path)).challenge
 
 /** The realm that passwords are bound to here. */
 export async function realm(): Promise<string> {
