@@ -6,16 +6,18 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ensureInstalled, pinnedNode } from '../src/cli/install.mjs'
+import { nodeFlags } from '../src/cli/node-flags.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const ci = process.env.CI !== undefined && process.env.CI !== 'false'
 
 // program on the PATH → Debian package that brings it
 const tools = {
-  unit: {},
+  unit: { ffmpeg: 'ffmpeg' },
   contract: { 'redis-server': 'redis-server' },
-  scenario: { 'redis-server': 'redis-server' },
+  scenario: { 'redis-server': 'redis-server', chromium: 'chromium' },
   interop: {
+    chromium: 'chromium',
     sipp: 'sip-tester',
     baresip: 'baresip',
     ip: 'iproute2',
@@ -25,6 +27,9 @@ const tools = {
   },
   bench: { sipp: 'sip-tester', kamailio: 'kamailio', 'redis-server': 'redis-server' },
 }
+
+// Kinds of tests that carry browsers' media, for which a worker process is needed; see src/media/worker.
+const withMedia = new Set(['contract', 'scenario', 'interop', 'bench'])
 
 const wanted = process.argv.slice(2)
 const stages = wanted.length > 0 ? wanted : ['check', 'unit', 'contract', 'scenario', 'interop']
@@ -45,8 +50,15 @@ if (process.execPath !== node && process.env.VAARTHA_TEST_NODE !== '1') {
 
 async function runStages() {
   const total = { passed: 0, failed: 0, skipped: 0 }
+  // All at once and before anything else, because two apt-get do not run side by side.
+  ensureTools(Object.assign({}, ...stages.map(stage => tools[stage])))
+  const worker = stages.some(stage => withMedia.has(stage)) ? buildWorker() : undefined
   for (const stage of stages) {
-    ensureTools(tools[stage] ?? {})
+    if (withMedia.has(stage) && (await worker) !== 0) {
+      say(`${stage}: not run, for there is no media worker; the lines above say why`)
+      total.failed++
+      continue
+    }
     const began = Date.now()
     const counts = stage === 'check' ? await check() : stage === 'bench' ? await bench() : await nodeTests(stage)
     for (const key of Object.keys(total)) total[key] += counts[key]
@@ -67,6 +79,11 @@ async function runStages() {
 
 function say(text) {
   process.stdout.write(`── ${text}\n`)
+}
+
+/** Has the media worker built, unless it is there: two minutes, in which types and units are looked at. Its exit code. */
+function buildWorker() {
+  return run(node, [...nodeFlags, join(root, 'src/main.ts'), 'media', 'build', '--gentle'])
 }
 
 /** Types and lint; each counts as one test. */

@@ -12,12 +12,13 @@ export function addMedia(program: Command): void {
     .command('build')
     .description('build it now, unless it is there, and print where it lies')
     .option('-j, --jobs <number>', 'most compilers at once (default: as many as there are cores and memory for)')
-    .action(async (options: { jobs?: string }) => {
+    .option('-g, --gentle', 'let everything else on this machine go first')
+    .action(async (options: { jobs?: string; gentle?: boolean }) => {
       const arrival = createArrival({
         cache: cacheDirectory(process.env),
         build: 'auto',
         jobs: Math.max(0, Number.parseInt(options.jobs ?? '0', 10) || 0),
-        gentle: false,
+        gentle: options.gentle === true,
         log: createSilentLog(),
         onState: state => remark(`media worker: ${inWords(state)}`),
       })
