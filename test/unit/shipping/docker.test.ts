@@ -22,21 +22,33 @@ const copied = instructions
   .filter(i => i.word === 'COPY' && !i.rest[0]?.startsWith('--from'))
   .flatMap(i => i.rest.slice(0, -1))
 
-test('every stage stands on the official Node image of the pinned major version', () => {
+test('every stage stands on the official Node image of the pinned major version, or on a stage before it', () => {
   const { dependencies } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8')) as {
     dependencies: { node: string }
   }
-  const bases = instructions.filter(i => i.word === 'FROM').map(i => i.rest[0])
-  assert.equal(bases.length, 3)
-  for (const base of bases) assert.equal(base, `node:${dependencies.node.split('.')[0]}-bookworm-slim`)
+  const known = [`node:${dependencies.node.split('.')[0]}-bookworm-slim`]
+  for (const { rest } of instructions.filter(i => i.word === 'FROM')) {
+    assert.ok(known.includes(rest[0]!), rest[0])
+    known.push(rest[2] ?? '')
+  }
+  assert.deepEqual(known.slice(1), ['packages', 'web', 'worker', 'sources', ''])
 })
 
 test('what is copied is there, and .dockerignore lets through that and nothing else', () => {
   const ignore = readFileSync(resolve(root, '.dockerignore'), 'utf8').split('\n')
   const letThrough = ignore.filter(line => line.startsWith('!')).map(line => line.slice(1))
   assert.ok(ignore.includes('*'))
-  assert.deepEqual([...new Set(copied)].sort(), letThrough.sort())
+  assert.deepEqual([...new Set(copied.map(source => source.split('/')[0]))].sort(), letThrough.sort())
   for (const source of copied) assert.ok(existsSync(resolve(root, source)), `${source} is not there`)
+})
+
+test('the media worker is built on the release whose libraries it finds in the image', () => {
+  const file = /MEDIASOUP_WORKER_BIN=(\S+)/.exec(last('ENV'))?.[1]
+  assert.ok(final.some(i => i.word === 'COPY' && i.rest[0] === '--from=worker' && i.rest.at(-1) === file))
+  assert.ok(
+    final.some(i => i.word === 'RUN' && i.text.startsWith(`${file} ||`)),
+    'that it runs there is tried',
+  )
 })
 
 test('the server runs as an ordinary user that owns the volume', () => {
