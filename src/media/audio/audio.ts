@@ -40,7 +40,11 @@ export interface PortRemote {
   direction: 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive'
 }
 
-/** One stream of a mediasoup PlainTransport, as seen from the thread. Payload types are the router's. */
+/**
+ * One stream of a mediasoup PlainTransport, as seen from the thread. Payload types are the router's. mediasoup's consumers
+ * drop `telephone-event`, so `dtmf` works only when the router, producer and consumer know that payload type under the
+ * name of a codec that nobody speaks, such as `audio/SILK` (test/contract/trunk.test.ts).
+ */
 export interface TrunkEnd {
   /**
    * What mediasoup sends us (a consumer of the party's producer); undefined when the party only listens. Its SSRC is the

@@ -18,7 +18,7 @@ export function createTicker(now: () => number): Ticker {
     const time = now()
     if (time - due > mostLateMs) due = time
     for (; due <= time; due += tickMs) for (const tick of ticks) tick()
-    if (ticks.size > 0) timer = setTimeout(run, due - now())
+    if (ticks.size > 0) timer = setTimeout(run, Math.max(0, due - now()))
   }
   return {
     add(tick) {
