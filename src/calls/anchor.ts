@@ -154,7 +154,10 @@ export function createAnchor(deps: AnchorDeps, call: string): Anchor {
   return {
     between: (one, other) =>
       one.profile !== other.profile || (one.profile === 'webrtc' && config.browserMedia === 'relay'),
-    inMidCall: (one, other) => one.profile === 'webrtc' || other.profile === 'webrtc',
+    // While the SFU is away two browsers are shown each other's all the same: most take a new fingerprint with new ICE
+    // credentials (RFC 8842 section 5.5), and the call would be lost otherwise.
+    inMidCall: (one, other) =>
+      one.profile !== other.profile || (one.profile === 'webrtc' && deps.media?.state().sfu === 'ready'),
     missing,
     hasMusic: config.musicOnHold,
     isReady: () => deps.media?.state().sfu === 'ready',
