@@ -1,13 +1,11 @@
 import type { MixRate } from '../codec/codec.ts'
-import { createResampler } from '../codec/resample.ts'
 import type { Tone } from './tones.ts'
 
-// Music on hold, ours: a slow broken chord over a bass, sixteen bars in 64 seconds, then again. It is made bar by bar
-// when first needed, at 16 kHz (phones hear no more), and kept: two megabytes for however many wait.
+// Music on hold, ours: a slow broken chord over a bass and a sparse melody, sixteen bars in 64 seconds, then again. It
+// is made as it is played: a dozen strings sound at a time.
 
-const RATE = 16_000
-const BAR = 4 * RATE
-const EIGHTH = BAR / 8
+/** Half a second. */
+const EIGHTH_FRAMES = 25
 
 /** Chords in semitones above A2 (110 Hz): bass, then three notes of the broken chord. */
 const chords = {
@@ -48,67 +46,87 @@ const melody: readonly (readonly [eighth: number, semitone: number])[] = [
 
 const hertz = (semitone: number, base: number): number => base * 2 ** (semitone / 12)
 
-/** A plucked note: three harmonics that die away, the higher the sooner. It rings on into the next bar. */
-function pluck(into: Float64Array, at: number, frequency: number, loud: number, seconds: number): void {
-  const length = Math.min(into.length - at, Math.round(seconds * RATE))
-  for (const [harmonic, share, decay] of [
-    [1, 1, 2.2],
-    [2, 0.35, 3.5],
-    [3, 0.12, 5],
-  ] as const) {
-    const step = (2 * Math.PI * frequency * harmonic) / RATE
-    for (let i = 0; i < length; i++) {
-      const t = i / RATE
-      const edge = Math.min(1, i / 80, (length - i) / 800)
-      into[at + i]! += Math.sin(step * i) * share * loud * edge * Math.exp((-decay * t) / seconds)
+/** Harmonics of a string: number, share, and how fast it dies away. */
+const HARMONICS = [
+  [1, 1, 2.2],
+  [2, 0.35, 3.5],
+  [3, 0.12, 5],
+] as const
+const ATTACK_S = 0.005
+const RELEASE_S = 0.05
+
+/** One note that sounds: each harmonic is a decaying sine by recurrence, y(n) = 2r·cos(w)·y(n-1) - r²·y(n-2). */
+class Note {
+  readonly #length: number
+  readonly #attack: number
+  readonly #release: number
+  readonly #c1: number[] = []
+  readonly #c2: number[] = []
+  readonly #y1: number[] = []
+  readonly #y2: number[] = []
+  #at = 0
+
+  constructor(rate: number, frequency: number, loud: number, seconds: number) {
+    this.#length = Math.round(seconds * rate)
+    this.#attack = ATTACK_S * rate
+    this.#release = RELEASE_S * rate
+    for (const [harmonic, share, decay] of HARMONICS) {
+      const w = (2 * Math.PI * frequency * harmonic) / rate
+      const r = Math.exp(-decay / this.#length)
+      this.#c1.push(2 * r * Math.cos(w))
+      this.#c2.push(r * r)
+      this.#y1.push(share * loud * 32767 * r * Math.sin(w))
+      this.#y2.push(0)
     }
+  }
+
+  /** Adds the next samples; false when the note has died away. */
+  add(sum: Int32Array): boolean {
+    const count = Math.min(sum.length, this.#length - this.#at)
+    for (let h = 0; h < HARMONICS.length; h++) {
+      const [c1, c2] = [this.#c1[h]!, this.#c2[h]!]
+      let [y1, y2] = [this.#y1[h]!, this.#y2[h]!]
+      for (let i = 0; i < count; i++) {
+        const n = this.#at + i
+        const left = this.#length - n
+        const edge = n < this.#attack ? n / this.#attack : left < this.#release ? left / this.#release : 1
+        sum[i]! += y1 * edge
+        const y0 = c1 * y1 - c2 * y2
+        y2 = y1
+        y1 = y0
+      }
+      this.#y1[h] = y1
+      this.#y2[h] = y2
+    }
+    this.#at += count
+    return this.#at < this.#length
   }
 }
 
-const bars: (Int16Array | undefined)[] = []
-
-/** Notes of one bar, ringing into the bar after it. */
-function strike(bar: number): Float64Array {
-  const out = new Float64Array(2 * BAR)
+/** The notes that are struck at one eighth of one bar. */
+function struck(bar: number, eighth: number, rate: number): Note[] {
   const chord = chords[song[bar]!]
-  pluck(out, 0, hertz(chord[0], 110), 0.1, 3.6)
-  figure.forEach((note, eighth) => {
-    pluck(out, eighth * EIGHTH, hertz(chord[note]!, 110), eighth % 4 === 0 ? 0.07 : 0.05, 1.6)
-  })
-  const [eighth, semitone] = melody[bar]!
-  pluck(out, eighth * EIGHTH, hertz(semitone, 440), 0.05, 2)
-  return out
-}
-
-function barAt(bar: number): Int16Array {
-  const kept = bars[bar]
-  if (kept) return kept
-  const now = strike(bar)
-  const before = strike((bar + song.length - 1) % song.length)
-  const pcm = Int16Array.from({ length: BAR }, (_, i) => Math.round((now[i]! + before[BAR + i]!) * 32767))
-  bars[bar] = pcm
-  return pcm
+  const notes = [new Note(rate, hertz(chord[figure[eighth]!]!, 110), eighth % 4 === 0 ? 0.07 : 0.05, 1.6)]
+  if (eighth === 0) notes.push(new Note(rate, hertz(chord[0], 110), 0.1, 3.6))
+  const [when, semitone] = melody[bar]!
+  if (eighth === when) notes.push(new Note(rate, hertz(semitone, 440), 0.05, 2))
+  return notes
 }
 
 /** Music on hold from its beginning; once through when it is not to loop. */
 export function createHoldMusic(rate: MixRate, loop: boolean): Tone {
-  const resampler = createResampler(RATE, rate)
-  const length = song.length * BAR
-  let at = 0
+  let ringing: Note[] = []
+  let frame = 0
   return {
     alone: true,
     add(sum) {
-      if (at >= length) {
-        if (!loop) return false
-        at = 0
+      const eighth = frame / EIGHTH_FRAMES
+      if (eighth >= song.length * 8 && !loop) return false
+      if (Number.isInteger(eighth)) {
+        ringing.push(...struck(Math.floor(eighth / 8) % song.length, eighth % 8, rate))
       }
-      // A bar is a whole number of frames.
-      const frame = RATE / 50
-      const bar = barAt(Math.floor(at / BAR))
-      const from = at % BAR
-      const pcm = resampler.run(bar.subarray(from, from + frame))
-      for (let i = 0; i < sum.length; i++) sum[i]! += pcm[i]!
-      at += frame
+      ringing = ringing.filter(note => note.add(sum))
+      frame++
       return true
     },
   }

@@ -43,7 +43,7 @@ interface Track {
   file: Writer
 }
 
-/** Begins a recording; files are made when there is something to put into them. */
+/** Begins a recording; a speaker's file is made when it speaks for the first time. */
 export function createRecording(options: RecordingOptions): Recording {
   const tracks = new Map<string, Track>()
   const names = new Set<string>()
@@ -90,11 +90,11 @@ export function createRecording(options: RecordingOptions): Recording {
   }
 
   const active = () => !failed && !stopping
+  const all = track('', '')
 
   return {
     mix(pcm) {
       if (!active()) return
-      const all = track('', '')
       add(all, (pcm && all.encoder.encode(pcm)) ?? SILENCE)
       ticks++
       // Silence of many ticks is written at once when a second of it has gone by.
@@ -117,14 +117,14 @@ export function createRecording(options: RecordingOptions): Recording {
     },
   }
 
-  async function finish(all: Track[], until: number): Promise<RecordedFile[]> {
-    for (const one of all) {
+  async function finish(list: Track[], until: number): Promise<RecordedFile[]> {
+    for (const one of list) {
       catchUp(one, until)
       one.encoder.free()
       one.file.write(one.ogg.end())
     }
-    const files = await Promise.all(all.map(one => one.file.end()))
-    return all.map((one, i) => ({ ...files[i]!, speaker: one.speaker, seconds: one.ogg.seconds }))
+    const files = await Promise.all(list.map(one => one.file.end()))
+    return list.map((one, i) => ({ ...files[i]!, speaker: one.speaker, seconds: one.ogg.seconds }))
   }
 }
 
