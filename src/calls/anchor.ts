@@ -19,6 +19,8 @@ export class End {
   heard = ''
   room: string | undefined
   playing: Playing | undefined
+  /** On hold. */
+  waits = false
   /** Told what happens to the media leg. */
   onEvent: (event: LegEvent) => void = () => undefined
   released = false
@@ -41,6 +43,7 @@ export class End {
     this.playing?.stop()
     this.leg = this.room = this.playing = undefined
     this.sdp = this.heard = ''
+    this.waits = false
     if (leg !== undefined) this.#release?.(leg)
   }
 
@@ -194,8 +197,12 @@ export function createAnchor(deps: AnchorDeps, call: string): Anchor {
     async hold(end, on) {
       end.playing?.stop()
       end.playing = undefined
-      if (on && config.musicOnHold && end.leg !== undefined)
-        end.playing = await media().play({ leg: end.leg }, 'hold', { loop: true })
+      end.waits = on
+      if (!on || !config.musicOnHold || end.leg === undefined) return
+      const playing = await media().play({ leg: end.leg }, 'hold', { loop: true })
+      // Resumed or gone while it began.
+      if (!end.waits || end.playing !== undefined) playing.stop()
+      else end.playing = playing
     },
   }
 }

@@ -102,6 +102,7 @@ async function exchangeAnchored(call: Conversation, leg: Leg, peer: Leg, req: In
   try {
     const how = { anchor: call.anchor, leg, peer, req, onSent: (one: Sent) => (sent = one) }
     const outcome = await (isAnchored(leg, peer) ? renegotiate(how) : relay(how))
+    leg.asked = peer.asking = false
     if (call.state === 'ended') return
     if (outcome.asked) endIfGone(call, peer, outcome.asked)
     if (outcome.status >= 300) return reply(res, outcome.status, { reason: outcome.reason })
@@ -116,9 +117,9 @@ async function exchangeAnchored(call: Conversation, leg: Leg, peer: Leg, req: In
   } catch (error) {
     if (!(error instanceof Refusal)) call.log.error({ err: error }, 'renegotiation failed by a bug')
     const refusal = error instanceof Refusal ? error : new Refusal('server-error')
-    reply(res, refusal.sipStatus, { headers: flat(refusal.headers) })
-  } finally {
+    call.log.info({ code: refusal.code, why: refusal.message, by: leg.party.user }, 'renegotiation refused')
     leg.asked = peer.asking = false
+    reply(res, refusal.sipStatus, { headers: flat(refusal.headers) })
   }
 }
 

@@ -29,6 +29,12 @@ function follow(one) {
   else one.on('peerconnection', ({ peerconnection }) => listen(peerconnection))
 }
 
+/** JsSIP does nothing, and says nothing, when it is asked while a re-INVITE is under way. */
+async function free() {
+  while (!session.isReadyToReOffer()) await new Promise(done => setTimeout(done, 20))
+  return true
+}
+
 window.client = {
   state,
   register({ uri, password, server, ice = [] }) {
@@ -52,10 +58,11 @@ window.client = {
   answering: on => (autoAnswer = on),
   answer: () => session.answer({ mediaConstraints: { audio: true, video: false }, ...options }),
   hangUp: () => session.terminate(),
-  hold: () => session.hold(),
-  resume: () => session.unhold(),
+  hold: async () => (await free()) && session.hold(),
+  resume: async () => (await free()) && session.unhold(),
   dtmf: (tones, how) => session.sendDTMF(tones, { transportType: how ?? 'RFC2833' }),
   refer: target => session.refer(target),
-  restartIce: () => session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }),
+  restartIce: async headers =>
+    (await free()) && session.renegotiate({ rtcOfferConstraints: { iceRestart: true }, extraHeaders: headers }),
   stop: () => agent.stop(),
 }
