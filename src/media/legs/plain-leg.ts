@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { Refusal } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { AudioEngine } from '../audio/audio.ts'
@@ -45,6 +45,7 @@ export class PlainLeg implements Leg {
   /** A key for each direction's life; a phone that offers none is sent none. */
   readonly #key = randomBytes(30).toString('base64')
   readonly #secure: boolean
+  readonly #sessionId = String(randomInt(1, 2 ** 47))
   #stream: Stream
   #port: { end: string; rtpPort: number; rtcpPort: number } | undefined
   #agreed: { ours: PlainOurs; remote: PlainRemote; codec: string } | undefined
@@ -137,6 +138,7 @@ export class PlainLeg implements Leg {
       direction: stream.direction,
       codecs: stream.codecs,
       previous,
+      id: this.#sessionId,
     }
   }
 

@@ -3,6 +3,7 @@ import type { types } from 'mediasoup'
 import type { AudioCodec, AudioEngine, PayloadType, TrunkEnd } from '../audio/audio.ts'
 import type { OurLine } from '../sdp/ours.ts'
 import { dialect, routerCodecs } from '../sdp/router.ts'
+import { disguise, eventRate } from './telephone-event.ts'
 
 // The way between one router and the audio thread: a PlainTransport and a socket of the thread, both on loopback. Every
 // browser that talks to phones, hears itself or is in a meeting has one end on it.
@@ -99,7 +100,7 @@ function allOf({ consumableRtpParameters: all }: types.Producer): types.RtpCapab
 function numbers(codecs: readonly types.RtpCodecParameters[]): { codec: PayloadType; dtmf?: number } {
   const codec = codecs.find(isVoice)
   if (codec === undefined) throw new TypeError('an audio stream without a codec of ours')
-  const dtmf = codecs.find(one => isEvent(one) && one.clockRate === codec.clockRate)?.payloadType
+  const dtmf = codecs.find(one => eventRate(one) === codec.clockRate)?.payloadType
   return {
     codec: {
       payloadType: codec.payloadType,
@@ -120,8 +121,9 @@ export function produce(
   line: OurLine | undefined,
   options: types.ProducerOptions,
 ): Promise<types.Producer> {
-  router.updateMediaCodecs(line === undefined ? routerCodecs : dialect(line))
-  return transport.produce(options)
+  const { rtpParameters } = options
+  router.updateMediaCodecs(disguise(line === undefined ? routerCodecs : dialect(line)))
+  return transport.produce({ ...options, rtpParameters: { ...rtpParameters, codecs: disguise(rtpParameters.codecs) } })
 }
 
 /** The encoding name as the audio thread and SDP write it. */
@@ -134,14 +136,10 @@ export function isVoice(codec: { mimeType: string }): boolean {
   return voices.includes(nameOf(codec))
 }
 
-export function isEvent(codec: { mimeType: string }): boolean {
-  return nameOf(codec).toLowerCase() === 'telephone-event'
-}
-
 /** Of the codecs of a line the one that is spoken and its telephone-event. */
 export function spoken(codecs: readonly types.RtpCodecParameters[]): types.RtpCodecParameters[] {
   const codec = codecs.find(isVoice)
   if (codec === undefined) return []
-  const event = codecs.find(one => isEvent(one) && one.clockRate === codec.clockRate)
+  const event = codecs.find(one => eventRate(one) === codec.clockRate)
   return event === undefined ? [codec] : [codec, event]
 }

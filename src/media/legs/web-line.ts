@@ -5,6 +5,7 @@ import { consumerCapabilities, fits, producerParameters } from '../sdp/router.ts
 import type { WebRtcLine } from '../sdp/webrtc.ts'
 import type { Size } from './leg.ts'
 import type { Place } from './place.ts'
+import { disguise } from './telephone-event.ts'
 import { produce } from './trunk.ts'
 import type { Wire } from './wire.ts'
 
@@ -98,7 +99,8 @@ export class WebLine {
     }
     this.#stop()
     if (source === undefined || source.closed || !this.sending || wire.transport.closed) return
-    const rtpCapabilities = consumerCapabilities(theirs, ours, this.#place.capabilities)
+    const { codecs = [], ...rest } = consumerCapabilities(theirs, ours, this.#place.capabilities)
+    const rtpCapabilities = { ...rest, codecs: disguise(codecs) }
     if (!this.#place.router.canConsume({ producerId: source.id, rtpCapabilities })) {
       this.#log.info({ mid: this.mid, kind: source.kind }, 'no common codec to show')
       return
