@@ -4,7 +4,7 @@ import { compress, expand, type Law } from './g711.ts'
 import { G722Decoder, G722Encoder } from './g722.ts'
 import { createLevelMeter, type LevelMeter } from './level.ts'
 import type { Opus, OpusOptions } from './opus.ts'
-import { createResampler } from './resample.ts'
+import { createResampler, type Resampler } from './resample.ts'
 
 /** Turns one stream's payloads into PCM (16 bit, one channel, at the rate that was asked for). */
 export interface Decoder {
@@ -21,8 +21,13 @@ export interface Decoder {
 export interface Encoder {
   /** One packet for 10 to 60 ms of PCM; undefined in the moment in which the codec is still being made. Valid until the next call. */
   encode(pcm: Int16Array): Uint8Array | undefined
-  /** Called before the frame with which a listener changes over from another encoder: that frame leans on nothing earlier. */
+  /** The next frame leans on nothing earlier, for a listener changes over to this encoder. */
   restart(): void
+  /**
+   * Called on a new encoder before its first frame, for a listener who comes from `from`, an encoder of the same kind
+   * that made its last frame of `previous`; undefined when that one has gone.
+   */
+  takeOver(from: Encoder | undefined, previous: Int16Array): void
   free(): void
 }
 
@@ -99,33 +104,58 @@ function g722Decoder(rate: MixRate): Decoder {
   })
 }
 
-function g711Encoder(law: Law, rate: MixRate): Encoder {
-  const resampler = createResampler(rate, 8000)
-  const buffer = reuse(length => new Uint8Array(length))
-  return {
-    encode(pcm) {
-      const narrow = resampler.run(pcm)
-      const payload = buffer(narrow.length)
-      compress(law, narrow, payload)
-      return payload
+interface Parts<S> {
+  resampler: Resampler
+  state: S
+}
+
+/** What an encoder of ours is made of, so that another can go on from its state. */
+const partsOf = new WeakMap<Encoder, Parts<unknown>>()
+
+/** An encoder of ours: the rate is changed, then `encode` makes the payload; `copy` takes over the codec's own state. */
+function encoderOf<S>(
+  own: number,
+  rate: MixRate,
+  state: S,
+  work: { encode(state: S, pcm: Int16Array): Uint8Array; copy(to: S, from: S): void },
+): Encoder {
+  const resampler = createResampler(rate, own)
+  const parts: Parts<S> = { resampler, state }
+  const encoder: Encoder = {
+    encode: pcm => work.encode(state, resampler.run(pcm)),
+    takeOver(from, previous) {
+      const other = from && (partsOf.get(from) as Parts<S> | undefined)
+      if (!other) return void encoder.encode(previous)
+      resampler.copy(other.resampler)
+      work.copy(state, other.state)
     },
     restart() {},
     free() {},
   }
+  partsOf.set(encoder, parts)
+  return encoder
+}
+
+function g711Encoder(law: Law, rate: MixRate): Encoder {
+  const buffer = reuse(length => new Uint8Array(length))
+  return encoderOf(8000, rate, law, {
+    encode(_, pcm) {
+      const payload = buffer(pcm.length)
+      compress(law, pcm, payload)
+      return payload
+    },
+    copy() {},
+  })
 }
 
 function g722Encoder(rate: MixRate): Encoder {
-  const resampler = createResampler(rate, 16000)
-  const g722 = new G722Encoder()
   const buffer = reuse(length => new Uint8Array(length))
-  return {
-    encode(pcm) {
-      const wide = resampler.run(pcm)
-      const payload = buffer(wide.length >> 1)
-      g722.encode(wide, payload)
+  return encoderOf(16000, rate, new G722Encoder(), {
+    encode(g722, pcm) {
+      const payload = buffer(pcm.length >> 1)
+      g722.encode(pcm, payload)
       return payload
     },
-    restart() {},
-    free() {},
-  }
+    copy: (to, from) => to.copy(from),
+  })
 }

@@ -65,6 +65,21 @@ class Band {
     this.#shift = shift
   }
 
+  /** Takes over the whole state of another. */
+  copy(from: Band): void {
+    this.s = from.s
+    this.det = from.det
+    this.#log = from.#log
+    this.#sz = from.#sz
+    this.#a1 = from.#a1
+    this.#a2 = from.#a2
+    this.#r1 = from.#r1
+    this.#p1 = from.#p1
+    this.#p2 = from.#p2
+    this.#b.set(from.#b)
+    this.#d.set(from.#d)
+  }
+
   scale(step: number): void {
     this.#log = nextLog(this.#log, step, this.#top)
     this.det = linear(this.#log, this.#shift)
@@ -140,6 +155,13 @@ export class G722Encoder {
       }
       payload[i >> 1] = (this.#encodeHigh((even - odd) >> 14) << 6) | this.#encodeLow((even + odd) >> 14)
     }
+  }
+
+  /** Goes on from where another encoder is. */
+  copy(from: G722Encoder): void {
+    this.#low.copy(from.#low)
+    this.#high.copy(from.#high)
+    this.#x.set(from.#x)
   }
 
   /** QUANTL, then the difference as the decoder will see it (INVQAL, of the four upper bits only). */

@@ -50,8 +50,8 @@ function g711Meter(law: Law): LevelMeter {
   }
 }
 
-/** What the scale factor of G.722 comes to in silence. */
-const G722_IDLE = 32
+/** What the mean scale factor of G.722 comes to in silence. */
+const G722_IDLE = 43
 
 /** G.722: the lower band's scale factor, which is about a third of the signal's amplitude in speech. */
 function g722Meter(): LevelMeter {

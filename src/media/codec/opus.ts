@@ -155,6 +155,12 @@ class OpusEncoder implements Encoder {
     this.#restarting = true
   }
 
+  /** No state can be copied, but the encoder can at least have heard what the listener has. */
+  takeOver(_from: Encoder | undefined, previous: Int16Array): void {
+    this.encode(previous)
+    this.restart()
+  }
+
   free(): void {
     this.#handle?.free()
     this.#handle = undefined

@@ -20,9 +20,11 @@ export interface Outgoing {
   free(): void
 }
 
-/** Packets for which an encoder that nobody needs is kept: a pause between two sentences does not cost a new one. */
-const KEEP_PACKETS = 250
-
+/**
+ * Who hears with the others again keeps its own encoder for so long: fed with the same sound, the two come to the same
+ * state, and changing over is then not heard.
+ */
+const CONVERGE_TICKS = 12
 /** Makes the sending side of one mix. */
 export function createOutgoing(codecs: Codecs, rate: MixRate): Outgoing {
   const groups = new Map<string, Group>()
@@ -67,13 +69,15 @@ function packetTime(codec: PayloadType): number {
 
 interface Listener {
   outlet: Outlet
-  /** Its own samples since the last packet, while `apart`. */
+  /** Its own samples since the last packet, while it has an encoder of its own. */
   window: Int16Array
-  apart: boolean
   encoder: Encoder | undefined
-  /** Whether the last packet came from its own encoder; undefined before the first. */
-  wasApart: boolean | undefined
-  unused: number
+  /** Ticks for which it has heard with the others again. */
+  together: number
+  /** Whether it was sent the last packet. */
+  going: boolean
+  /** Whether the last packet was everybody's. */
+  shared: boolean
   /** Nothing is to be heard: nothing is sent. */
   mute: boolean
 }
@@ -107,9 +111,8 @@ class Group {
 
   add(outlet: Outlet): void {
     const window = new Int16Array(this.#window.length)
-    this.#listeners.push({
-      ...{ outlet, window, apart: false, encoder: undefined, wasApart: undefined, unused: 0, mute: false },
-    })
+    const flags = { going: false, shared: false, mute: false }
+    this.#listeners.push({ outlet, window, encoder: undefined, together: 0, ...flags })
   }
 
   remove(outlet: Outlet): void {
@@ -133,72 +136,69 @@ class Group {
       one.mute = !own && !common
       if (own) {
         length = own.length
-        if (!one.apart) one.window.set(this.#window.subarray(0, fill))
-        one.apart = true
-        one.window.set(own, fill)
-      } else if (one.apart) {
-        if (common) one.window.set(common, fill)
-        else one.window.fill(0, fill)
-      }
+        if (!one.encoder) this.#part(one)
+        one.together = 0
+      } else if (one.encoder) one.together++
+      const heard = own ?? common
+      if (one.encoder && heard) one.window.set(heard, fill)
     }
     if (common) this.#window.set(common, fill)
     else this.#window.fill(0, fill)
     return length
   }
 
-  /** Moves what is left of the window to its front; who had nothing of its own in it hears with the others again. */
+  /** Gives a listener an encoder of its own, which goes on where the shared one is. */
+  #part(one: Listener): void {
+    one.encoder = this.#make()
+    one.encoder.takeOver(one.shared ? this.#encoder : undefined, this.#previous)
+    one.window.set(this.#window.subarray(0, this.#fill))
+  }
+
   #shift(from: number): void {
     const left = this.#fill - from
     this.#window.copyWithin(0, from, this.#fill)
-    for (const one of this.#listeners) {
-      if (!one.apart) continue
-      one.window.copyWithin(0, from, this.#fill)
-      one.apart = left > 0 && one.outlet.own !== undefined
-    }
+    for (const one of this.#listeners) if (one.encoder) one.window.copyWithin(0, from, this.#fill)
     this.#fill = left
   }
 
   #emit(from: number): void {
     const pcm = this.#window.subarray(from, from + this.#packet)
-    const shared = this.#listeners.some(one => !one.apart && !one.mute) ? this.#encodeShared(pcm) : undefined
-    this.#running = shared !== undefined
+    const shared = this.#encodeShared(pcm)
     for (const one of this.#listeners) {
       if (one.mute) {
-        one.wasApart = undefined
+        one.going = false
+        one.shared = false
         continue
       }
-      const payload = one.apart ? this.#encodeOwn(one, from) : this.#release(one, shared)
+      if (one.encoder && one.together > CONVERGE_TICKS) this.#rejoin(one)
+      const payload = one.encoder ? one.encoder.encode(one.window.subarray(from, from + this.#packet)) : shared
       if (!payload) continue
-      const { clockRate } = one.outlet.codec
-      one.outlet.send(payload, (clockRate * this.#ptime) / 1000, one.wasApart === undefined)
-      one.wasApart = one.apart
+      one.outlet.send(payload, (one.outlet.codec.clockRate * this.#ptime) / 1000, !one.going)
+      one.going = true
+      one.shared = !one.encoder
     }
     this.#previous.set(pcm)
   }
 
+  /** The packet for all who hear the same; it is made too while somebody is coming back. */
   #encodeShared(pcm: Int16Array): Uint8Array | undefined {
+    const wanted = this.#listeners.some(one => !one.mute && (!one.encoder || one.together > 0))
+    if (!wanted) {
+      this.#running = false
+      return undefined
+    }
     this.#encoder ??= this.#make()
-    if (!this.#running) this.#encoder.encode(this.#previous)
-    if (!this.#running || this.#listeners.some(one => one.wasApart && !one.apart)) this.#encoder.restart()
+    const returning = this.#listeners.some(one => one.encoder && one.together > CONVERGE_TICKS)
+    if (!this.#running) this.#encoder.takeOver(undefined, this.#previous)
+    else if (returning) this.#encoder.restart()
+    this.#running = true
     return this.#encoder.encode(pcm)
   }
 
-  #encodeOwn(one: Listener, from: number): Uint8Array | undefined {
-    one.encoder ??= this.#make()
-    one.unused = 0
-    if (!one.wasApart) {
-      one.encoder.encode(this.#previous)
-      one.encoder.restart()
-    }
-    return one.encoder.encode(one.window.subarray(from, from + this.#packet))
-  }
-
-  #release(one: Listener, shared: Uint8Array | undefined): Uint8Array | undefined {
-    if (one.encoder && ++one.unused > KEEP_PACKETS) {
-      one.encoder.free()
-      one.encoder = undefined
-    }
-    return shared
+  #rejoin(one: Listener): void {
+    one.encoder?.free()
+    one.encoder = undefined
+    one.together = 0
   }
 
   free(): void {

@@ -103,7 +103,6 @@ export function createRecording(options: RecordingOptions): Recording {
     voice(id, pcm) {
       if (!active() || !options.perSpeaker) return
       const one = track(`:${id}`, options.nameOf(id))
-      if (one.ticks < ticks) one.encoder.restart()
       catchUp(one, ticks)
       add(one, one.encoder.encode(pcm) ?? SILENCE)
     },
