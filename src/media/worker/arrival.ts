@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Refusal } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { MediaState } from '../media.ts'
-import { type Found, findWorker } from './find.ts'
+import { type Found, findWorker, WrongWorker } from './find.ts'
 import { MissingPackages, makeWorker } from './make.ts'
 import { missingPackages } from './packages.ts'
 import { mediasoupPackage, type Package } from './places.ts'
@@ -25,6 +25,8 @@ export interface ArrivalDeps {
   pollMs?: number
   /** How often is looked whether missing packages have been installed, in ms. */
   packagesMs?: number
+  /** After which time a build that failed is tried again, in ms. */
+  retryMs?: number
 }
 
 /** The way of the mediasoup worker, the program that carries browsers' media, onto this machine. */
@@ -48,7 +50,7 @@ const origin: Record<Found['how'], string> = {
 
 export function createArrival(deps: ArrivalDeps): Arrival {
   const { cache, log, onState, env = process.env, source = mediasoupPackage() } = deps
-  const { jobs = 0, gentle = true, pollMs = 1000, packagesMs = 20_000 } = deps
+  const { jobs = 0, gentle = true, pollMs = 1000, packagesMs = 20_000, retryMs = 600_000 } = deps
   const closing = new AbortController()
   const { signal } = closing
   const looked = Promise.withResolvers<void>()
@@ -69,7 +71,10 @@ export function createArrival(deps: ArrivalDeps): Arrival {
   async function arrive(): Promise<string> {
     const found = await findWorker({ env, cache, source })
     if (found === undefined && deps.build === 'never')
-      throw new Error('there is none, and media.build forbids to build it: run `vaartha media build`')
+      throw new Refusal(
+        'media-unavailable',
+        'there is none, and media.build forbids to build it: run `vaartha media build`',
+      )
     const onStep = (why: string, progress?: number) => {
       change({ sfu: 'preparing', why, ...(progress === undefined ? {} : { progress }) })
       looked.resolve()
@@ -80,7 +85,7 @@ export function createArrival(deps: ArrivalDeps): Arrival {
     return binary
   }
 
-  /** Tries once, and again whenever what was missing has been installed. */
+  /** Tries until it is there: again when missing packages have been installed, and what else fails now and then. */
   async function live(): Promise<void> {
     while (!signal.aborted) {
       arriving = arrive()
@@ -92,12 +97,13 @@ export function createArrival(deps: ArrivalDeps): Arrival {
         if (signal.aborted) return
         change({ sfu: 'unavailable', why: (error as Error).message })
         looked.resolve()
-        if (!(error instanceof MissingPackages)) {
-          log.warn({ err: error }, 'no media worker')
-          return
+        if (error instanceof MissingPackages) await packagesInstalled()
+        else if (error instanceof WrongWorker || error instanceof Refusal) return
+        else {
+          log.error({ err: error, retryMs }, 'no media worker')
+          await pause(retryMs, signal)
         }
       }
-      await packagesInstalled()
     }
   }
 
@@ -122,7 +128,7 @@ export function createArrival(deps: ArrivalDeps): Arrival {
       }
     },
     start() {
-      living ??= live()
+      living ??= live().catch(error => log.error({ err: error }, 'no media worker'))
     },
     async close() {
       closing.abort(new Error('the server is closing'))

@@ -8,7 +8,8 @@ import { DatabaseSync } from 'node:sqlite'
 export function takeLock(file: string): { release(): void } | undefined {
   const database = new DatabaseSync(file)
   try {
-    database.exec('begin exclusive')
+    // Nothing is ever written, so nothing is to be undone.
+    database.exec('pragma journal_mode = off; begin exclusive')
   } catch (error) {
     database.close()
     if ((error as { errcode?: number }).errcode === sqliteBusy) return undefined

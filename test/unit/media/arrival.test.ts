@@ -187,6 +187,15 @@ describe('a worker that must be built', { concurrency: true }, () => {
     await begin(t, tools).arrival.arrived()
   })
 
+  it('is tried again after a while', async t => {
+    const tools = toolchain(t)
+    tools.trouble('fails', true)
+    const { arrival, reaches } = begin(t, tools, { retryMs: 5 })
+    await assert.rejects(arrival.arrived())
+    tools.trouble('fails', false)
+    await reaches(({ sfu }) => sfu === 'ready')
+  })
+
   it('names the packages that are missing, and goes on by itself when they have been installed', async t => {
     const tools = toolchain(t)
     tools.remove('apt-get')
