@@ -245,7 +245,7 @@ export function checkCertificate(config: Config, now = Date.now()): Finding[] {
   if (missing.length > 0 && config.certificates.cert === '') {
     return [odd('certificate', `does not name ${missing.join(', ')}`, 'a running server adds new addresses by itself')]
   }
-  return [good('certificate', `valid for ${days} more days`)]
+  return [good('certificate', `valid for ${days} more days`), ...authorityOf(config)]
 }
 
 const origins: Record<Found['how'], string> = {
@@ -291,4 +291,11 @@ function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
     const timer = setTimeout(() => failed(new Error(`no answer in ${ms} ms`)), ms)
     promise.then(done, failed).finally(() => clearTimeout(timer))
   })
+}
+
+/** What the page `/trust` shows as well, so that people can compare the two. */
+function authorityOf(config: Config): Finding[] {
+  const file = join(config.data, 'certificates/ca.crt')
+  if (config.certificates.cert !== '' || !existsSync(file)) return []
+  return [good('authority', `SHA-256 ${new X509Certificate(readFileSync(file)).fingerprint256}`)]
 }
