@@ -120,10 +120,11 @@ export function onMedia(call: Call, leg: Leg, event: LegEvent): void {
   }
 }
 
-/** A key reaches a phone without telephone events (RFC 4733) as INFO. */
+/** A key reaches a phone without telephone events (RFC 4733) as INFO, and a browser too: its scripts are told of no others. */
 function pressFor(call: Call, leg: Leg, digit: { digit: string; ms: number }): void {
   const peer = call.peerOf(leg)
-  if (peer?.end.leg === undefined || peer.ended || knowsDigits(peer.remoteSdp) || !peer.allows('INFO')) return
+  if (peer?.end.leg === undefined || peer.ended || !peer.allows('INFO')) return
+  if (peer.end.profile === 'plain' && knowsDigits(peer.remoteSdp)) return
   void peer.send('INFO', writeDigit(digit))
 }
 
