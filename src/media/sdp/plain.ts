@@ -60,7 +60,9 @@ export function offerPlain(wish: PlainWish): PlainOurs {
   const known = previous?.dtmf ?? []
   const rates = new Set(codecs.map(codec => codec.clockRate))
   const dtmf = [...known, ...events.filter(one => known.every(other => other.clockRate !== one.clockRate))].filter(
-    one => rates.has(one.clockRate) && codecs.every(codec => codec.payloadType !== one.payloadType),
+    one =>
+      (one.clockRate === 8000 || rates.has(one.clockRate)) &&
+      codecs.every(codec => codec.payloadType !== one.payloadType),
   )
   const key = wish.key ?? ''
   const fresh: Crypto | undefined = key === '' ? undefined : { tag: 1, suite: 'AES_CM_128_HMAC_SHA1_80', key }
