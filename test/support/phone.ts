@@ -105,7 +105,9 @@ export function createPhone({
       const uri = `sip:${other}@${domain}`
       dialog = { callId: unique(), from: `<${aor}>;tag=${unique()}`, to: `<${uri}>`, target: uri }
       const next = () =>
-        peer.wait(m => m.status > 100 && m.header('Call-ID') === dialog.callId && m.header('CSeq').endsWith('INVITE'))
+        peer.wait(
+          m => m.status > 100 && m.header('Call-ID') === dialog.callId && m.header('CSeq') === `${sequence} INVITE`,
+        )
       const body = sdp(rtpPort)
       sequence++
       write('INVITE', uri, dialog, [], body)
