@@ -134,6 +134,34 @@ describe('web phone', () => {
     await closeAll()
   })
 
+  it('keeps the call when its connection to the server breaks', async () => {
+    const [mum, dad] = (await phones(['mum', 600], ['dad', 800])) as [WebPhone, WebPhone]
+    let drop: () => Promise<void> = async () => assert.fail('no connection was made')
+    await mum.page.routeWebSocket(/\/sip$/, socket => {
+      const onward = socket.connectToServer()
+      drop = async () => {
+        await socket.close({ code: 1001 })
+        await onward.close()
+      }
+    })
+    await mum.page.reload()
+    await isOnline(mum.page)
+    await mum.call('dad')
+    await dad.answer()
+    await dad.hears([600])
+    await drop()
+    await mum.shows('No connection')
+    await Promise.all([dad.hears([600]), mum.hears([800])])
+    await isOnline(mum.page)
+    await mum.shows('In the call')
+    // The server finds it over the new connection.
+    await dad.button('Hold').click()
+    await mum.shows('You are on hold')
+    await dad.button('Hang up').click()
+    await mum.idle()
+    await closeAll()
+  })
+
   it('hands a call over at once, and after having asked', async () => {
     const [mum, dad, kid] = (await phones(['mum', 600], ['dad', 800], ['kid', 1000])) as [WebPhone, WebPhone, WebPhone]
     await mum.call('dad')
