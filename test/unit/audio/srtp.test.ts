@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createCipheriv, createHmac } from 'node:crypto'
 import { test } from 'node:test'
 import { writeHeader } from '../../../src/media/audio/rtp.ts'
 import { createSrtpReceiver, createSrtpSender, deriveKey, type Suite } from '../../../src/media/audio/srtp.ts'
@@ -63,6 +64,27 @@ for (const suite of suites) {
     assert.equal(receiver.unprotectRtcp(copy, length), -1)
   })
 }
+
+test('a sealed packet is what RFC 3711 says, computed another way', () => {
+  const sender = createSrtpSender(suites[0]!, key)
+  sealed(sender, 65535)
+  const bytes = sealed(sender, 65536)
+  const [master, salt] = [Buffer.from(key, 'base64').subarray(0, 16), Buffer.from(key, 'base64').subarray(16)]
+  const iv = Buffer.concat([deriveKey(master, salt, 2, 14), Buffer.alloc(2)])
+  // SSRC 0xcafe in bytes 4 to 7, rollover counter 1 and sequence number 0 in bytes 8 to 13.
+  const place = Buffer.from('000000000000cafe0000000100000000', 'hex')
+  for (let i = 0; i < 16; i++) iv[i]! ^= place[i]!
+  const decipher = createCipheriv('aes-128-ctr', deriveKey(master, salt, 0, 16), iv)
+  assert.equal(decipher.update(bytes.subarray(12, 31)).toString(), 'twenty milliseconds')
+  const hmac = createHmac('sha1', deriveKey(master, salt, 1, 20)).update(bytes.subarray(0, 31))
+  assert.deepEqual(
+    bytes.subarray(31),
+    hmac
+      .update(Buffer.from([0, 0, 0, 1]))
+      .digest()
+      .subarray(0, 10),
+  )
+})
 
 test('a packet older than the replay window is refused, a late one inside of it is taken once', () => {
   const [sender, receiver] = [createSrtpSender(suites[0]!, key), createSrtpReceiver(suites[0]!, key)]
