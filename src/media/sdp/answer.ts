@@ -3,7 +3,7 @@ import { Refusal } from '../../errors.ts'
 import type { Direction, Stream } from '../media.ts'
 import { nameOf } from './codecs.ts'
 import type { OurLine, OurSession, OurTransport, Sender } from './ours.ts'
-import { chooseCodecs, chooseExtensions, needsMid } from './router.ts'
+import { chooseCodecs, chooseExtensions, isTold, needsMid } from './router.ts'
 import { direct, mirror, receives, sends } from './streams.ts'
 import type { WebRtcLine, WebRtcSession } from './webrtc.ts'
 
@@ -87,6 +87,7 @@ function accepted(
   const codecs = stays.length > 0 && again.length > 0 ? again : chooseCodecs(line, router, wish.codecs)
   if (codecs.length === 0) return undefined
   const direction = direct(wish.direction, mirror(line.direction))
+  if (receives(direction) && !isTold(line)) return undefined
   return {
     mid: line.mid,
     kind: line.kind,

@@ -143,6 +143,12 @@ export function needsMid(lines: readonly WebRtcLine[]): boolean {
   })
 }
 
+/** Whether mediasoup can find out which packets belong to the line: by SSRC, rid or MID. */
+export function isTold(line: WebRtcLine): boolean {
+  const byMid = line.mid !== '' && line.extensions.some(({ uri }) => uri === mid)
+  return byMid || line.sources.length > 0 || line.rids.length > 0
+}
+
 /** For `transport.produce`: what the party sends on a line, after the negotiation of it. */
 export function producerParameters(line: WebRtcLine, ours: OurLine): types.RtpParameters {
   return {

@@ -74,6 +74,7 @@ export function readWebRtc(session: Session): WebRtcSession {
     // The first line of a group that is in use speaks for all of it (RFC 8843 section 7.2).
     const tagged = session.media[lines.indexOf(group[0]!)]!
     for (const line of group) line.transport = transports.length
+    onceEach(group)
     transports.push({ mids: group.map(line => line.mid), ...security(tagged, session) })
   }
   if (transports.length === 0) throw new Refusal('not-acceptable-here', 'No m= line is in use')
@@ -126,6 +127,15 @@ function groupsOf(session: Session, lines: Draft[]): Draft[][] {
   }
   for (const line of used) if (!grouped.has(line)) groups.push([line])
   return groups.sort((one, other) => lines.indexOf(one[0]!) - lines.indexOf(other[0]!))
+}
+
+// A source belongs to one line of an RTP session; mediasoup would not take it twice.
+function onceEach(group: Draft[]): void {
+  const seen = new Set<number>()
+  for (const line of group) {
+    line.sources = line.sources.filter(({ ssrc, rtxSsrc }) => !seen.has(ssrc) && !seen.has(rtxSsrc ?? ssrc))
+    for (const { ssrc, rtxSsrc } of line.sources) seen.add(ssrc).add(rtxSsrc ?? ssrc)
+  }
 }
 
 function security(line: MediaLine, session: Session): Omit<RemoteTransport, 'mids'> {

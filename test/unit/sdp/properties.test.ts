@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import * as ortc from 'mediasoup/ortc'
 import { Refusal } from '../../../src/errors.ts'
 import { answerTo, wishesFor } from '../../../src/media/sdp/answer.ts'
 import { parse } from '../../../src/media/sdp/description.ts'
@@ -74,7 +75,10 @@ test('a spoilt description of a browser is answered sanely or refused', () => {
         )
         for (const [index, line] of said.lines.entries()) {
           if (line.rejected) continue
-          const { codecs, encodings } = producerParameters(offer.lines[index]!, line)
+          const parameters = producerParameters(offer.lines[index]!, line)
+          const { codecs, encodings } = parameters
+          ortc.validateAndNormalizeRtpParameters(parameters)
+          ortc.getProducerRtpParametersMapping(parameters, router)
           assert.ok(codecs.length > 0 && encodings!.length <= 4)
           assert.ok(codecs.every(codec => codec.payloadType <= 127 && codec.clockRate > 0))
           consumerCapabilities(offer.lines[index]!, line, router)
