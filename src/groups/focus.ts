@@ -49,6 +49,7 @@ export function createFocus({ ringing, isOwn, pull }: FocusDeps): Focus {
     req: Incoming,
     res: Reply,
   ): Promise<void> {
+    await one.ready
     if (req.method === 'INFO') {
       if (!isMeetingMessage(req)) return reply(res, req.body ? 415 : 200, { headers: { Accept: meetingType } })
       await onInfo(meeting, one, req.body ?? '')

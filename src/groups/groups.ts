@@ -152,19 +152,17 @@ export function createGroups(deps: GroupsDeps): Groups {
         events,
         log,
         now,
-        onEmpty: empty => finish(empty, 'empty'),
-        onJoined: focus.serve,
+        onEmpty: empty => {
+          empty.end('empty').catch((error: unknown) => empty.log.error({ err: error }, 'ending a meeting failed'))
+        },
+        onEnded: forget,
+        onDialog: focus.serve,
       },
       randomBytes(4).toString('hex'),
       address,
     )
     meetings.set(address.user, meeting)
     return meeting
-  }
-
-  function finish(meeting: Meeting, why: string): void {
-    meeting.end(why).catch((error: unknown) => meeting.log.error({ err: error }, 'ending a meeting failed'))
-    forget(meeting)
   }
 
   /** The next one who calls the address begins another meeting. */
@@ -325,9 +323,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     act: async (id, action) => focus.act(byId(id), action, operator),
     async close() {
       closing = true
-      const all = [...meetings.values()]
-      meetings.clear()
-      await Promise.all(all.map(meeting => meeting.end('the server stops')))
+      await Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops')))
       for (const board of boards.values()) board.close('deactivated')
       boards.clear()
     },

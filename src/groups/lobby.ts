@@ -38,7 +38,8 @@ export function createLobby({ media, now }: { media: Pick<Media, 'play'>; now():
       return new Promise(resolve => {
         let typed = ''
         let tries = 0
-        let checking = false
+        // PINs are looked at one after the other.
+        let turn = Promise.resolve()
         let timer: NodeJS.Timeout
         const done = (right: boolean) => {
           clearTimeout(timer)
@@ -59,9 +60,7 @@ export function createLobby({ media, now }: { media: Pick<Media, 'play'>; now():
             .catch((error: unknown) => dialog.log.info({ err: error }, 'no tone'))
         }
         const check = async (pin: string) => {
-          checking = true
           const right = !isBanned(user) && (await isRight(pin))
-          checking = false
           if (dialog.ended) return
           if (right) return done(true)
           noteWrong(user)
@@ -71,15 +70,18 @@ export function createLobby({ media, now }: { media: Pick<Media, 'play'>; now():
           wait()
         }
         const onDigit = ({ digit }: { digit: string }) => {
-          if (checking) return
           wait()
           const next = pressPin(typed, digit)
           typed = next.typed
-          if (next.pin)
-            check(next.pin).catch((error: unknown) => {
-              dialog.log.error({ err: error }, 'checking a PIN failed')
-              leave('error')
-            })
+          const { pin } = next
+          if (pin) {
+            turn = turn
+              .then(() => (dialog.ended ? undefined : check(pin)))
+              .catch((error: unknown) => {
+                dialog.log.error({ err: error }, 'checking a PIN failed')
+                leave('error')
+              })
+          }
         }
         dialog.on('dtmf', onDigit)
         dialog.on('ended', onEnded)

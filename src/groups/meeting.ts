@@ -33,8 +33,10 @@ export interface MeetingDeps {
   now(): number
   /** Nobody is in it or on the way in; rings do not count. */
   onEmpty(meeting: Meeting): void
-  /** A participant is in, with its dialog; requests in it are the owner's to answer. */
-  onJoined(meeting: Meeting, one: Participant): void
+  /** It is over; its participants are about to be told. */
+  onEnded(meeting: Meeting): void
+  /** A participant has a dialog; requests in it are the owner's to answer. */
+  onDialog(meeting: Meeting, one: Participant): void
 }
 
 /** One meeting: its participants, its room, its shape and its roster. */
@@ -52,8 +54,8 @@ export class Meeting {
   readonly #deps: MeetingDeps
   readonly #tones: Tones
   readonly #people = new Map<number, Participant>()
-  /** Who is on the way in, by member id. */
-  readonly #entering = new Set<number>()
+  /** Who is on the way in, by member id, and whether that is because of being rung. */
+  readonly #entering = new Map<number, { rung: boolean }>()
   /** Who is being rung, by user. */
   readonly #ringing = new Map<string, { person: Person; abort: AbortController }>()
   /** AORs of all who were ever in. */
@@ -118,11 +120,11 @@ export class Meeting {
   }
 
   /** The member id of who is about to come. Throws Refusal: `busy-here` when it is full, `forbidden` when it is locked. */
-  reserve(person: Person): number {
+  reserve(person: Person, rung = false): number {
     if (this.locked && !person.moderator) throw new Refusal('forbidden', 'the meeting is locked')
     if (this.#people.size + this.#entering.size >= this.most) throw new Refusal('busy-here', 'the meeting is full')
     const id = ++this.#lastId
-    this.#entering.add(id)
+    this.#entering.set(id, { rung })
     return id
   }
 
@@ -134,24 +136,23 @@ export class Meeting {
 
   /** Tells the owner when nobody is left: rings go on only for somebody who waits. */
   lookEmpty(): void {
-    if (!this.ended && this.#people.size === 0 && this.#entering.size === 0) this.#deps.onEmpty(this)
+    const comes = [...this.#entering.values()].some(({ rung }) => !rung)
+    if (!this.ended && this.#people.size === 0 && !comes) this.#deps.onEmpty(this)
   }
 
   /** Puts a dialog into the meeting as the member whose id was reserved. */
   async join(id: number, person: Person, dialog: LocalDialog, joining: 'dialed-in' | 'dialed-out'): Promise<void> {
     const one = new Participant(id, person, joining, dialog, this.#deps.now())
-    try {
-      await this.#deps.media.join(dialog.leg, await this.#open(), { name: person.user })
-      await this.#learnMesh(one)
-    } catch (error) {
-      await dialog.bye(reasonHeader(503, 'No room'), 'could not join')
-      throw error
-    }
+    // What the client asks meanwhile waits.
+    const entered = this.#enter(one)
+    one.ready = entered.catch(() => undefined)
+    this.#deps.onDialog(this, one)
+    await entered
     if (dialog.ended || this.ended) return dialog.bye(reasonHeader(200, 'The meeting is over'))
     this.#people.set(id, one)
     this.#were.add(`sip:${person.user}@${this.#deps.domain}`)
     this.#peak = Math.max(this.#peak, this.#people.size)
-    this.#serve(one)
+    this.#listen(one)
     this.shape.add(id, { mesh: one.mesh, plain: one.profile === 'plain' })
     this.#changed('joined', person.user)
     this.log.info({ user: person.user, member: id, profile: one.profile }, 'joined')
@@ -161,15 +162,28 @@ export class Meeting {
     if (this.address.group?.record) this.record(person.user)
   }
 
+  async #enter(one: Participant): Promise<void> {
+    const { dialog, person, muted } = one
+    try {
+      await this.#deps.media.join(dialog.leg, await this.#open(), { name: person.user, muted })
+      await one.learnMesh(this.#deps.isGruu)
+    } catch (error) {
+      // Who hangs up in this moment has no leg any more.
+      if (dialog.ended && error instanceof Refusal) return
+      await dialog.bye(reasonHeader(503, 'No room'), 'could not join')
+      throw error
+    }
+  }
+
   /** Gives a member another dialog: its client has come back after a reload. */
   async replace(one: Participant, dialog: LocalDialog): Promise<void> {
     const before = one.dialog
-    await this.#deps.media.join(dialog.leg, await this.#open(), { name: one.person.user, muted: one.muted })
-    if (dialog.ended || this.ended || !this.#people.has(one.id)) return dialog.bye()
     before.removeAllListeners()
     one.take(dialog)
-    await this.#learnMesh(one)
-    this.#serve(one)
+    this.#deps.onDialog(this, one)
+    this.#listen(one)
+    await this.#enter(one)
+    if (dialog.ended || this.ended || !this.#people.has(one.id)) return dialog.bye()
     // Its pairs are gone with the page: for the shape it is somebody who comes.
     this.shape.remove(one.id)
     this.shape.add(one.id, { mesh: one.mesh, plain: one.profile === 'plain' })
@@ -264,14 +278,9 @@ export class Meeting {
   async setMesh(one: Participant, mesh: boolean): Promise<void> {
     one.aware = true
     one.wantsMesh = mesh
-    await this.#learnMesh(one)
+    await one.learnMesh(this.#deps.isGruu)
     this.shape.setMesh(one.id, one.mesh)
     this.#show()
-  }
-
-  async #learnMesh(one: Participant): Promise<void> {
-    const could = one.wantsMesh && one.profile === 'webrtc'
-    one.mesh = could && (await this.#deps.isGruu(one.dialog.remoteContact, one.person.user))
   }
 
   /** Ends it for all; resolves when all have been told. */
@@ -288,12 +297,13 @@ export class Meeting {
     this.log.info({ seconds, most: this.#peak, why }, 'meeting ended')
     this.#tones.wait(undefined)
     this.#show('now')
+    this.#deps.onEnded(this)
     await this.#guarded(this.#keepTape())
     await Promise.all(last.map(({ dialog }) => dialog.bye(reasonHeader(200, why), why)))
     await this.#guarded(this.#room?.then(room => this.#deps.media.shut(room)))
   }
 
-  #serve(one: Participant): void {
+  #listen(one: Participant): void {
     const { dialog } = one
     dialog.on('ended', () => this.#leave(one))
     dialog.on('changed', streams => {
@@ -305,7 +315,6 @@ export class Meeting {
       this.#show()
     })
     dialog.on('media', event => this.#onMedia(one, event))
-    this.#deps.onJoined(this, one)
   }
 
   #onMedia(one: Participant, event: LegEvent): void {

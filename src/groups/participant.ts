@@ -29,6 +29,8 @@ export class Participant {
   /** What its leg carried before it was put to rest. */
   resting: Stream[] | undefined
   keys: Keys
+  /** Resolves when it is in. */
+  ready: Promise<void> = Promise.resolve()
   #news: Record<'tiles' | 'slots', Record<string, number | null>> = { tiles: {}, slots: {} }
   #telling = false
 
@@ -53,6 +55,12 @@ export class Participant {
     this.wantsMesh = word === '1'
     this.held = false
     this.resting = undefined
+  }
+
+  /** Looks whether the others can call this very device. */
+  async learnMesh(isGruu: (uri: string, user: string) => Promise<boolean>): Promise<void> {
+    const could = this.wantsMesh && this.profile === 'webrtc'
+    this.mesh = could && (await isGruu(this.dialog.remoteContact, this.person.user))
   }
 
   /** How the roster tells of it. */

@@ -38,10 +38,12 @@ export function createRinging({ dialogs, person: find, options }: RingingDeps): 
     const signal = meeting.startRinging(person)
     if (signal === undefined) throw new Refusal('request-pending', 'is being called already')
     try {
-      const id = meeting.reserve({ ...person, moderator: true })
+      const id = meeting.reserve({ ...person, moderator: true }, true)
       try {
-        const displayName = by === '' ? meeting.address.displayName : `${meeting.address.displayName} (${by})`
-        const from = { user: meeting.address.user, displayName }
+        const { user: address, displayName: name } = meeting.address
+        // An ad-hoc meeting has its name from who made it.
+        const displayName = by === '' || meeting.adHoc ? name : `${name} (${by})`
+        const from = { user: address, displayName }
         const callee = { user: person.user }
         const dialog = await dialogs.invite(callee, { ...options(meeting, id), from, onRinging, signal, ringMs })
         if (meeting.ended) await dialog.bye(reasonHeader(200, 'The meeting is over'))
