@@ -46,6 +46,7 @@ class EchoRoute implements Echo {
 
   event(_from: End, _packet: EventPacket): void {}
   changed(_end: End): void {}
+  muted(_end: End): void {}
 
   leave(end: End): void {
     if (end.route === this) end.route = undefined

@@ -40,6 +40,8 @@ export interface Route {
   event(from: End, packet: EventPacket): void
   /** The end's codecs or direction are others now. */
   changed(end: End): void
+  /** The end's `muted` is another now. */
+  muted(end: End): void
   /** Takes the end out; the others go on without it. */
   leave(end: End): void
 }

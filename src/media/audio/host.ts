@@ -131,8 +131,7 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
     async mute(end, muted) {
       const found = endOf(end)
       found.muted = muted
-      if (isMeeting(found.route)) found.route.mixing.mute(found)
-      else found.route?.changed(found)
+      found.route?.muted(found)
     },
     async openSlot(mix, slot, trunk, send) {
       const meeting = meetingOf(mix)

@@ -3,6 +3,7 @@
 // believed only for a moment after signalling, and only once.
 
 export const latchWindowMs = 3000
+const stragglerMs = 500
 
 /** `foreign`: not to be believed. `moved`: from now on packets go there. */
 export type Verdict = 'same' | 'moved' | 'foreign'
@@ -19,6 +20,8 @@ export interface Latch {
 
 export function createLatch(): Latch {
   let [expectedAddress, expectedPort, closesAt] = ['', 0, 0]
+  // Where the phone was until signalling moved it: its last packets are still on their way.
+  let [formerAddress, formerPort, formerUntil] = ['', 0, 0]
   // Whether the expected place or, for want of it, another has been heard since `expect`.
   let heard = false
   let late = false
@@ -31,7 +34,9 @@ export function createLatch(): Latch {
       heard = false
       late = false
       // Signalling that repeats itself does not undo what the phone's own packets have shown.
-      if (!same || this.port === 0) [this.address, this.port] = [address, port]
+      if (same) return
+      ;[formerAddress, formerPort, formerUntil] = [this.address, this.port, now + stragglerMs]
+      ;[this.address, this.port] = [address, port]
     },
     judge(address, port, now, proven) {
       const expected = address === expectedAddress && port === expectedPort
@@ -41,6 +46,7 @@ export function createLatch(): Latch {
         return 'same'
       }
       if (!expected && !proven) {
+        if (address === formerAddress && port === formerPort && now < formerUntil) return 'foreign'
         // Past the window another port of the same host may still be the first that is heard at all.
         const allowed = now < closesAt ? !heard : !late && address === expectedAddress
         if (!allowed) return 'foreign'

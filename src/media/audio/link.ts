@@ -57,6 +57,10 @@ class PairLink implements Link {
     this.#relax()
   }
 
+  muted(end: End): void {
+    this.#mixing?.mute(end)
+  }
+
   leave(end: End): void {
     if (end.route === this) end.route = undefined
     this.#ends = this.#ends.filter(one => one !== end)
@@ -95,7 +99,9 @@ class PairLink implements Link {
     const mixery = this.#hub.mixery()
     if (!mixery) throw new Error('the codecs are not loaded')
     if (!this.#mixing) {
-      this.#mixing = createMixing(this.#hub, mixery, 2, event => {
+      // Where anybody has another codec than Opus nothing above 8 kHz is heard.
+      const rate = this.#ends.every(end => end.sends?.codec === 'opus') ? 48000 : 16000
+      this.#mixing = createMixing(this.#hub, mixery, { speakers: 2, rate }, event => {
         if (event.type === 'played') this.#relax()
       })
       for (const end of this.#ends) this.#mixing.add(end, false)

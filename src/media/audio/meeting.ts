@@ -16,7 +16,7 @@ export interface Meeting extends Route {
 
 export function createMeeting(hub: Hub, mixery: Mixery, id: string, speakers: number): Meeting {
   const members = new Map<End, { slots: boolean }>()
-  const mixing = createMixing(hub, mixery, speakers, event => {
+  const mixing = createMixing(hub, mixery, { speakers }, event => {
     switch (event.type) {
       case 'speaking':
         return hub.emit({ type: 'speaking', end: event.id, on: event.on })
@@ -45,6 +45,7 @@ export function createMeeting(hub: Hub, mixery: Mixery, id: string, speakers: nu
       const member = members.get(end)
       if (member) mixing.add(end, member.slots)
     },
+    muted: end => mixing.mute(end),
     leave(end) {
       if (end.route === meeting) end.route = undefined
       if (members.delete(end)) mixing.remove(end)
@@ -54,6 +55,7 @@ export function createMeeting(hub: Hub, mixery: Mixery, id: string, speakers: nu
         receive() {},
         event() {},
         changed() {},
+        muted() {},
         leave: () => mixing.closeSlot(slot),
       }
       mixing.slot(slot, codec, sender)

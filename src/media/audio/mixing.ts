@@ -34,7 +34,7 @@ let mixings = 0
 export function createMixing(
   hub: Hub,
   { codecs, createMixer }: Mixery,
-  speakers: number,
+  options: { speakers: number; rate?: 16000 | 48000 },
   onEvent: (event: MixerEvent) => void,
 ): Mixing {
   const prefix = `${++mixings}/`
@@ -43,8 +43,8 @@ export function createMixing(
     if (playing.delete(id)) hub.emit({ type: 'played', playing: prefix + id })
   }
   const mixer = createMixer({
+    ...options,
     codecs,
-    speakers,
     now: hub.now,
     onEvent(event) {
       if (event.type === 'played') ended(event.playing)
