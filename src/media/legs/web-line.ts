@@ -136,7 +136,8 @@ export class WebLine {
   }
 
   #stop(): void {
-    this.#consumer?.consumer.close()
+    // The worker itself ends what consumed a producer that is closed, and complains of who asks for it.
+    if (this.#consumer?.source.closed === false) this.#consumer.consumer.close()
     this.#consumer = undefined
   }
 

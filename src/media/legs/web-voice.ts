@@ -42,7 +42,7 @@ export class WebVoice {
   async open(producer: types.Producer | undefined, line: OurLine): Promise<void> {
     const trunk = await this.#open()
     if (this.#hearing?.producer !== producer) {
-      this.#hearing?.consumer.close()
+      this.#deafen()
       this.#hearing = producer && { ...(await trunk.hear(producer)), producer }
     }
     const speaker = this.#speaker
@@ -59,9 +59,8 @@ export class WebVoice {
   forget(): void {
     if (this.#end !== undefined) this.#onEnd(this.#end.end, false)
     this.#end = undefined
-    this.#hearing?.consumer.close()
+    this.#deafen()
     this.#speaker?.producer.close()
-    this.#hearing = undefined
     this.#speaker = undefined
     this.#trunk = undefined
   }
@@ -69,6 +68,12 @@ export class WebVoice {
   async close(): Promise<void> {
     await this.#closeEnd()
     this.forget()
+  }
+
+  /** The worker itself ends what consumed a producer that is closed, and complains of who asks for it. */
+  #deafen(): void {
+    if (this.#hearing?.producer.closed === false) this.#hearing.consumer.close()
+    this.#hearing = undefined
   }
 
   async #open(): Promise<Trunk> {
