@@ -41,6 +41,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     version: projectVersion(),
     registrations: () => deps.registrations.count(),
     calls: () => deps.calls.list().length,
+    meetings: () => deps.meetings.list(),
     engineStats: () => deps.engineStats(),
   })
   const open: { app?: FastifyInstance; plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}

@@ -17,6 +17,7 @@ export interface MetricsDeps {
   version: string
   registrations(): MaybePromise<number>
   calls(): number
+  meetings(): readonly { shape: string; members: readonly unknown[] }[]
   engineStats(): EngineStats | undefined
 }
 
@@ -28,6 +29,7 @@ const methods = [
 const classes = ['request', '1xx', '2xx', '3xx', '4xx', '5xx', '6xx']
 
 const answerBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+const shapeBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10]
 const setupBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120]
 
 /** Counts facts and reads gauges when asked. */
@@ -65,6 +67,11 @@ function countFacts(registry: Registry, events: Events): (() => void)[] {
   const auth = counter('auth_failures', 'Wrong proofs of identity.', ['why'])
   const bans = counter('bans', 'Addresses banned for wrong passwords.', [])
   const store = counter('store_errors', 'Failed store operations.', ['store'])
+  const meetings = counter('meetings', 'Ended meetings.', [])
+  const lasted = histogram('meeting', 'How long meetings lasted.', [10, 60, 300, 900, 3600, 14400], [])
+  const shapes = counter('topology_changes', 'Changes of the shape of a meeting.', ['from', 'to', 'result'])
+  const changing = histogram('topology_change', 'From the decision to all being on the new path.', shapeBuckets, ['to'])
+  const workers = counter('media_workers_died', 'SFU workers that died and were replaced.', [])
   const opened = counter('flows_opened', 'Connections and UDP peers that came.', ['protocol'])
 
   return [
@@ -78,6 +85,15 @@ function countFacts(registry: Registry, events: Events): (() => void)[] {
     events.on('authFailed', f => auth.inc({ why: f.why })),
     events.on('banned', () => bans.inc()),
     events.on('storeFailed', f => store.inc({ store: f.store })),
+    events.on('groupEnded', f => {
+      meetings.inc()
+      lasted.observe(f.seconds)
+    }),
+    events.on('topologyChanged', f => {
+      shapes.inc({ from: f.from, to: f.to, result: f.rolledBack ? 'rolled-back' : 'done' })
+      if (!f.rolledBack) changing.observe({ to: f.to }, f.ms / 1000)
+    }),
+    events.on('workerDied', () => workers.inc()),
     events.on('flowOpened', f => opened.inc({ protocol: f.protocol })),
   ]
 }
@@ -133,6 +149,24 @@ function addGauges(registry: Registry, deps: MetricsDeps): void {
     registers,
     collect() {
       this.set(deps.calls())
+    },
+  })
+  new Gauge({
+    name: 'vaartha_active_meetings',
+    help: 'Meetings going on.',
+    registers,
+    collect() {
+      this.set(deps.meetings().length)
+    },
+  })
+  new Gauge({
+    name: 'vaartha_meeting_members',
+    help: 'People in meetings, by the shape of these.',
+    labelNames: ['shape'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { shape, members } of deps.meetings()) this.inc({ shape }, members.length)
     },
   })
   new Gauge({

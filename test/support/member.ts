@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { WebSocket } from 'ws'
 import { sampleOf } from '../../src/media/codec/g711.ts'
-import { applyDocument, membersOf, type SeenRoster } from './roster.ts'
+import { applyDocument, endpointOf, membersOf, type SeenRoster } from './roster.ts'
 import { createRtpPhone, type RtpPhone } from './rtp-phone.ts'
 import type { TestServer } from './server.ts'
 import { createUdpPeer, type Received, readMessage, sipResponse, tagIn, unique } from './sip-peer.ts'
@@ -132,6 +132,30 @@ export class Member {
     this.#dialog = dialog
     this.#aim(answer.body)
     return answer
+  }
+
+  /** Calls another browser beside the call with the meeting. */
+  async pair(uri: string, header: string): Promise<Received> {
+    const about = { callId: unique(), ours: `<${this.#aor}>;tag=${unique()}`, theirs: `<${uri}>` }
+    const answer = await this.#ask('INVITE', uri, about, { headers: [header], body: this.#sdp() })
+    if (answer.status >= 300) return answer
+    const target = /<([^>]*)>/.exec(answer.header('Contact'))?.[1] ?? uri
+    const dialog = { ...about, theirs: answer.header('To'), target, sequence: this.#sequence }
+    this.#write('ACK', target, dialog, { sequence: this.#sequence })
+    this.#calls.set(about.callId, dialog)
+    return answer
+  }
+
+  /** Ends the calls of `pair`, made or taken. */
+  async endPairs(): Promise<void> {
+    const all = [...this.#calls.values()]
+    this.#calls.clear()
+    await Promise.all(all.map(dialog => this.#ask('BYE', dialog.target, dialog, {})))
+  }
+
+  /** The endpoint of a member in the roster: where a browser calls it. */
+  endpointOf(member: string): string {
+    return endpointOf(this.roster!, member)
   }
 
   /** The dialog of the last call, as a Replaces value. */

@@ -102,3 +102,13 @@ export function membersOf(roster: SeenRoster): Map<string, string> {
   }
   return found
 }
+
+/** URI of the endpoint of a member; '' when there is none. */
+export function endpointOf(roster: SeenRoster, member: string): string {
+  for (const user of roster.users.values()) {
+    for (const endpoint of user.children) {
+      if (child(endpoint, 'v:member')?.attributes['id'] === member) return endpoint.attributes['entity'] ?? ''
+    }
+  }
+  return ''
+}
