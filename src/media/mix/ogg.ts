@@ -80,7 +80,7 @@ export function createOggOpus(serial: number, tags: readonly string[]): OggOpus 
     },
     add(packet, samples) {
       const full = lacing.length + segments(packet) > 255 || since >= RATE ? page(0, granule) : undefined
-      put(Uint8Array.from(packet))
+      put(new Uint8Array(packet))
       granule += samples
       since += samples
       return full

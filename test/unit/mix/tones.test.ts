@@ -11,14 +11,15 @@ function played(
 ): Sound & { ended: boolean } {
   const { loop = false, seconds = 10, rate = 16_000, count } = options
   const tone = createTone({ prompt, loop, ...(count === undefined ? {} : { count }) }, rate)
-  const out: number[] = []
-  let ended = false
-  for (let i = 0; i < seconds * 50 && !ended; i++) {
-    const sum = new Int32Array(rate / 50)
+  const out = new Int16Array(seconds * rate)
+  const sum = new Int32Array(rate / 50)
+  let [at, ended] = [0, false]
+  for (; at < out.length && !ended; at += sum.length) {
+    sum.fill(0)
     ended = !tone.add(sum)
-    if (!ended) out.push(...sum)
+    out.set(sum, at)
   }
-  return { ...soundOf(rate, out), ended }
+  return { ...soundOf(rate, out.subarray(0, ended ? at - sum.length : at)), ended }
 }
 
 const stretch = (sound: Sound, from: number, to: number): [number, number] => [from * sound.rate, to * sound.rate]
