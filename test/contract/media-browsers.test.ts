@@ -247,6 +247,12 @@ describe('browsers', () => {
     const echo = await media.open({ kind: 'echo', transient: true })
     await media.join(one.leg, echo)
     await one.page.hears([500])
+    // Legs enough that another worker is begun, which carries less.
+    const offer = await one.page.offer()
+    for (let count = 0; count < 8; count += 1) {
+      const { leg } = await media.allocate({ profile: 'webrtc', towards: '127.0.0.1', offer })
+      opened.push(() => media.release(leg))
+    }
     await media.migrate(one.leg)
     await one.ears.until(event => event.type === 'rebuilt')
     await one.page.hears([500])

@@ -112,11 +112,14 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
     }
   }
 
-  async function moveTo(one: Kept, leg: WebRtcLeg): Promise<void> {
+  async function moveTo(one: Kept, leg: WebRtcLeg, near: string | undefined): Promise<void> {
     const { placement } = await workersOnce()
     const before = leg.place
-    const place = await placement.take(one.near)
+    const place = await placement.take(near)
+    // All transports of a worker have one certificate: a browser that is shown it again begins no DTLS with another.
+    if (place === before) return placement.give(place, near)
     placement.give(before, one.near)
+    one.near = near
     await leg.rebuild(place)
   }
 
@@ -125,7 +128,7 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
     const lost = [...legs.values()].filter(({ leg }) => leg instanceof WebRtcLeg && leg.place.worker === worker)
     placement.drop(worker)
     log.error({ pid: worker.pid, legs: lost.length }, 'a media worker has died, its legs are rebuilt')
-    await Promise.all(lost.map(one => rebuilt(one, () => moveTo(one, one.leg as WebRtcLeg))))
+    await Promise.all(lost.map(one => rebuilt(one, () => moveTo(one, one.leg as WebRtcLeg, one.near))))
   }
 
   async function rebuilt(one: Kept, work: () => Promise<void>): Promise<void> {
@@ -223,7 +226,7 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
     release,
     async migrate(id) {
       const one = kept(id)
-      if (one.leg instanceof WebRtcLeg) await moveTo({ ...one, near: undefined }, one.leg)
+      if (one.leg instanceof WebRtcLeg) await moveTo(one, one.leg, undefined)
     },
     load: () => ({
       workers: (workers?.list() ?? []).map(worker => ({

@@ -81,6 +81,7 @@ export function createPlacement(deps: PlacementDeps): Placement {
       const place = made.get(worker)
       places.delete(worker)
       made.delete(worker)
+      for (const [word, one] of near) if (one.place === place) near.delete(word)
       void place?.close()
     },
     async close() {
