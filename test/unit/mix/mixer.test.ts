@@ -57,7 +57,7 @@ describe('mixer', () => {
   const clear = (party: Party, frequency: number) => party.hears(frequency) > 0.1
   const slotted = () => events.flatMap(event => (event.type === 'slot' ? [[event.slot, event.id]] : []))
 
-  for (const codec of ['PCMU', 'PCMA', 'G722', 'opus'] as AudioCodec[]) {
+  for (const codec of ['PCMU', 'G722', 'opus'] as AudioCodec[]) {
     it(`${codec}: everybody hears the others and nobody itself`, async () => {
       const all = []
       for (const [i, tone] of tones.slice(0, 3).entries()) {
@@ -65,7 +65,7 @@ describe('mixer', () => {
       }
       const silent = await enter('silent', { codec: payloadTypes[codec] })
       await pass(300)
-      await listen(600)
+      await listen(400)
       for (const [i, party] of all.entries()) {
         for (const [k, tone] of tones.slice(0, 3).entries()) {
           assert.equal(clear(party, tone), i !== k, `p${i} and ${tone} Hz: ${party.hears(tone).toFixed(3)}`)
@@ -74,7 +74,7 @@ describe('mixer', () => {
       }
       for (const tone of tones.slice(0, 3)) assert.ok(clear(silent, tone))
       // One packet of 20 ms each tick, without a gap.
-      assert.equal(silent.packets.length, 30)
+      assert.equal(silent.packets.length, 20)
       assert.ok(silent.packets.every(packet => packet.samples === payloadTypes[codec].clockRate / 50 && !packet.marker))
     })
   }
@@ -157,7 +157,6 @@ describe('mixer', () => {
   })
 
   for (const [codec, ptime] of [
-    ['PCMU', 10],
     ['PCMU', 30],
     ['G722', 40],
     ['PCMA', 60],
@@ -180,13 +179,13 @@ describe('mixer', () => {
           await settle()
         }
       }
-      await step(600)
+      await step(420)
       slow.forget()
       silent.forget()
       other.forget()
-      await step(1200)
+      await step(600)
       for (const party of [slow, silent]) {
-        assert.ok(Math.abs(party.packets.length - 1200 / ptime) <= 1, `${party.packets.length} packets`)
+        assert.ok(Math.abs(party.packets.length - 600 / ptime) <= 1, `${party.packets.length} packets`)
         assert.ok(party.packets.every(packet => packet.samples === (payloadTypes[codec].clockRate * ptime) / 1000))
         assert.ok(clear(party, 400), `${party.id} hears the other: ${party.hears(400)}`)
       }
