@@ -9,14 +9,15 @@ import { createSrtpSender } from '../../../src/media/audio/srtp.ts'
 
 export interface RelayPeer {
   srtpKey?: string
-  payloadBytes: number
+  payloadType: number
+  payload: Uint8Array
 }
 
 const window = 48
-const { srtpKey, payloadBytes } = workerData as RelayPeer
+const { srtpKey, payloadType, payload } = workerData as RelayPeer
 const sender = srtpKey === undefined ? undefined : createSrtpSender('AES_CM_128_HMAC_SHA1_80', srtpKey)
 const [from, to] = [createSocket({ type: 'udp4' }), createSocket({ type: 'udp4', recvBufferSize: 4 << 20 })]
-const bytes = Buffer.alloc(1600, 0x55)
+const bytes = Buffer.alloc(1600)
 let [sequence, left, pending, target] = [0, 0, 0, 0]
 let stalled: NodeJS.Timeout | undefined
 
@@ -25,8 +26,9 @@ function next(): void {
   left--
   pending++
   sequence++
-  writeHeader(bytes, false, 0, sequence & 0xffff, (sequence * 160) >>> 0, 7)
-  const length = 12 + payloadBytes
+  writeHeader(bytes, false, payloadType, sequence & 0xffff, (sequence * 160) >>> 0, 7)
+  bytes.set(payload, 12)
+  const length = 12 + payload.length
   from.send(Buffer.from(bytes.subarray(0, sender ? sender.protect(bytes, length) : length)), target, '127.0.0.1')
 }
 
