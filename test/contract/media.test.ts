@@ -1,15 +1,37 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { after, afterEach, before, describe, test } from 'node:test'
+import type { Worker } from 'node:worker_threads'
 import { createLegEars, createSdpPhone, type SdpPhone, startMedia, type TestMedia } from '../support/media-room.ts'
 
 // The media room through its seam alone, with the real audio thread, and where browsers are, the real worker.
 
 describe('phones', () => {
   let room: TestMedia
+  // The audio thread shows nowhere but here.
+  const threads: Worker[] = []
+  const onWorker = (worker: Worker) => threads.push(worker)
+  process.on('worker', onWorker)
+  after(() => process.off('worker', onWorker))
   before(async () => {
     room = await startMedia()
   })
   after(() => room.close())
+
+  /** What a test has opened, whether it came to its end or not. */
+  const opened: (() => unknown)[] = []
+  afterEach(async () => {
+    for (const close of opened.splice(0).toReversed()) await close()
+    assert.equal(room.media.load().rooms, 0)
+  })
+  const keep = (phone: SdpPhone, leg: string) =>
+    opened.push(async () => {
+      await room.media.release(leg)
+      phone.rtp.close()
+    })
+  const talk = (phone: SdpPhone) => opened.push(phone.talk())
 
   /** A phone that has offered, and its leg. */
   async function caller(
@@ -24,6 +46,7 @@ describe('phones', () => {
       onEvent: ears.onEvent,
     })
     phone.take(sdp)
+    keep(phone, leg)
     return { phone, leg, ears }
   }
 
@@ -40,6 +63,7 @@ describe('phones', () => {
     })
     phone.take(sdp)
     await room.media.answer(leg, phone.sdp())
+    keep(phone, leg)
     return { phone, leg, ears }
   }
 
@@ -51,10 +75,10 @@ describe('phones', () => {
     const bridge = await media.open({ kind: 'bridge', transient: true })
     await media.join(one.leg, bridge)
     await media.join(other.leg, bridge)
-    const stops = [one.phone.talk(), other.phone.talk()]
+    talk(one.phone)
+    talk(other.phone)
     await one.phone.rtp.until(() => one.phone.rtp.sounds().length > 40, 4000)
     await other.phone.rtp.until(() => other.phone.rtp.sounds().length > 40, 4000)
-    await Promise.all(stops.map(stop => stop()))
     assert.ok(one.phone.rtp.share(900, heardOf(one.phone)) > 0.9)
     assert.ok(other.phone.rtp.share(400, heardOf(other.phone)) > 0.9)
     await one.phone.rtp.press('7', 120)
@@ -64,7 +88,6 @@ describe('phones', () => {
     await media.release(one.leg)
     await media.release(other.leg)
     await assert.rejects(media.join(other.leg, bridge), { code: 'no-such-call' })
-    for (const { phone } of [one, other]) phone.rtp.close()
   })
 
   test('a held phone keeps its port, hears nothing, and hears again when it is resumed', async () => {
@@ -73,7 +96,7 @@ describe('phones', () => {
     const bridge = await media.open({ kind: 'bridge', transient: true })
     await media.join(one.leg, bridge)
     await media.join(other.leg, bridge)
-    const stop = other.phone.talk()
+    talk(other.phone)
     await one.phone.rtp.until(() => one.phone.rtp.sounds().length > 10, 4000)
     const { rtpPort } = one.phone.rtp.target
     const held = await media.accept(one.leg, one.phone.sdp('sendonly'))
@@ -85,11 +108,6 @@ describe('phones', () => {
     assert.ok(one.phone.rtp.sounds().length - silentSince <= 2, 'packets to a held phone')
     one.phone.take(await media.accept(one.leg, one.phone.sdp('sendrecv')))
     await one.phone.rtp.until(() => one.phone.rtp.sounds().length > silentSince + 20, 4000)
-    await stop()
-    for (const { phone, leg } of [one, other]) {
-      await media.release(leg)
-      phone.rtp.close()
-    }
   })
 
   test('a bad description leaves the leg as it was', async () => {
@@ -100,8 +118,6 @@ describe('phones', () => {
       code: 'not-acceptable-here',
     })
     assert.deepEqual(media.streams(one.leg), [{ kind: 'audio', direction: 'sendrecv', codecs: ['PCMU'] }])
-    await media.release(one.leg)
-    one.phone.rtp.close()
   })
 
   test('each hears itself in an echo', async () => {
@@ -111,8 +127,6 @@ describe('phones', () => {
     await media.join(one.leg, echo)
     await one.phone.rtp.talk(40, { everyMs: 20 })
     assert.ok(one.phone.rtp.share(700, heardOf(one.phone)) > 0.9)
-    await media.release(one.leg)
-    one.phone.rtp.close()
   })
 
   test('in a meeting of three each hears the others and not itself', async () => {
@@ -121,19 +135,85 @@ describe('phones', () => {
     const all = await Promise.all(tones.map(tone => caller(tone)))
     const meeting = await media.open({ kind: 'meeting', transient: true })
     for (const { leg } of all) await media.join(leg, meeting)
-    const stops = all.map(({ phone }) => phone.talk())
+    for (const { phone } of all) talk(phone)
     await Promise.all(all.map(({ phone }) => phone.rtp.until(() => phone.rtp.sounds().length > 100, 6000)))
-    await Promise.all(stops.map(stop => stop()))
-    for (const [index, { phone, leg }] of all.entries()) {
+    for (const [index, { phone }] of all.entries()) {
       for (const [other, tone] of tones.entries()) {
         const share = phone.rtp.share(tone, heardOf(phone))
         if (other === index) assert.ok(share < 0.05, `${tones[index]} Hz hears itself: ${share}`)
         else assert.ok(share > 0.2, `${tones[index]} Hz does not hear ${tone} Hz: ${share}`)
       }
-      await media.release(leg)
-      phone.rtp.close()
     }
-    assert.equal(media.load().rooms, 0)
+  })
+
+  test('two without a common codec hear each other all the same', async () => {
+    const { media } = room
+    const one = await caller(400)
+    const other = await createSdpPhone({ tone: 900, payloadType: 8 })
+    const alaw = (sdp: string) =>
+      sdp.replace('RTP/AVP 0 101', 'RTP/AVP 8 101').replace('a=rtpmap:0 PCMU', 'a=rtpmap:8 PCMA')
+    const { leg, sdp } = await media.allocate({ profile: 'plain', towards: '127.0.0.1', offer: alaw(other.sdp()) })
+    other.take(sdp)
+    keep(other, leg)
+    const bridge = await media.open({ kind: 'bridge', transient: true })
+    await media.join(one.leg, bridge)
+    await media.join(leg, bridge)
+    talk(one.phone)
+    await other.rtp.until(() => other.rtp.sounds(8).length > 25, 4000)
+  })
+
+  test('prompts are played to a leg and to a room, and end with them', async () => {
+    const { media } = room
+    const one = await caller(400)
+    const played = await media.play({ leg: one.leg }, 'joined')
+    await played.done
+    assert.ok(one.phone.rtp.sounds().length > 5)
+    const meeting = await media.open({ kind: 'meeting', transient: true })
+    await media.join(one.leg, meeting)
+    const before = one.phone.rtp.sounds().length
+    const counted = await media.play({ room: meeting }, { count: 2 })
+    await counted.done
+    assert.ok(one.phone.rtp.sounds().length > before)
+    const music = await media.play({ leg: one.leg }, 'hold', { loop: true })
+    await media.release(one.leg)
+    await music.done
+  })
+
+  test('a call is recorded, mixed and per speaker, and goes on afterwards', async () => {
+    const { media } = room
+    const directory = mkdtempSync(join(tmpdir(), 'vaartha-recording-'))
+    opened.push(() => rmSync(directory, { recursive: true }))
+    const [one, other] = [await caller(400), await callee(900)]
+    const bridge = await media.open({ kind: 'bridge', transient: true })
+    await media.join(one.leg, bridge, { name: 'one' })
+    await media.join(other.leg, bridge, { name: 'other' })
+    talk(one.phone)
+    talk(other.phone)
+    const stopRecording = await media.record(bridge, { directory, name: 'call', perSpeaker: true })
+    const { length } = one.phone.rtp.sounds()
+    await one.phone.rtp.until(() => one.phone.rtp.sounds().length > length + 60, 5000)
+    const files = await stopRecording()
+    assert.deepEqual(files.map(file => file.speaker).sort(), ['', 'one', 'other'])
+    for (const { file, seconds } of files) assert.ok(seconds > 0.5 && existsSync(join(directory, basename(file))), file)
+    assert.deepEqual(await stopRecording(), files)
+    const after = one.phone.rtp.sounds().length
+    await one.phone.rtp.until(() => one.phone.rtp.sounds().length > after + 20, 5000)
+  })
+
+  test('a call goes on with new ports when the audio thread dies', async () => {
+    const { media } = room
+    const [one, other] = [await caller(400), await caller(900)]
+    const bridge = await media.open({ kind: 'bridge', transient: true })
+    await media.join(one.leg, bridge)
+    await media.join(other.leg, bridge)
+    await threads.at(-1)!.terminate()
+    for (const { phone, leg, ears } of [one, other]) {
+      await ears.until(event => event.type === 'rebuilt')
+      phone.take(await media.offer(leg))
+      await media.answer(leg, phone.sdp())
+    }
+    talk(one.phone)
+    await other.phone.rtp.until(() => other.phone.rtp.share(400, heardOf(other.phone)) > 0.9, 4000)
   })
 
   test('a hundred legs leave nothing', async () => {
@@ -151,6 +231,5 @@ describe('phones', () => {
     }
     await media.shut(echo)
     phone.rtp.close()
-    assert.equal(media.load().rooms, 0)
   })
 })

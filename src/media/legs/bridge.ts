@@ -1,4 +1,5 @@
 import { Refusal } from '../../errors.ts'
+import type { Membership } from '../media.ts'
 import type { Leg } from './leg.ts'
 import { keyOf, type Room, type RoomDeps } from './room.ts'
 import { createTurns } from './turns.ts'
@@ -8,20 +9,29 @@ import { showVideos } from './videos.ts'
 export function createBridge(deps: RoomDeps): Room {
   const { audio } = deps
   const inTurn = createTurns()
-  const legs = new Set<Leg>()
+  const legs = new Map<Leg, Membership>()
   /** What is linked, or joined to the mix. */
   let linked = ''
   /** While the call is recorded its two legs are members of a mix. */
   let mix: string | undefined
 
+  const mingle = async (id: string) => {
+    for (const [leg, { name }] of legs) {
+      const voice = leg.voice()
+      if (voice === undefined) continue
+      await audio.join(voice.end, id, {})
+      if (name !== undefined) await audio.name(voice.end, name)
+    }
+  }
+
   const arrange = () =>
     inTurn(async () => {
-      const [one, other] = legs
+      const [one, other] = legs.keys()
       const key = `${keyOf(one)} ${keyOf(other)} ${mix ?? ''}`
       if (key !== linked) {
         const voices = [one?.voice(), other?.voice()].filter(voice => voice !== undefined)
         const [first, second] = voices
-        if (mix !== undefined) await Promise.all(voices.map(voice => audio.join(voice.end, mix!, {})))
+        if (mix !== undefined) await mingle(mix)
         else if (first && second) await audio.link(first.end, second.end)
         else if (first) await audio.unlink(first.end)
         linked = key
@@ -44,11 +54,14 @@ export function createBridge(deps: RoomDeps): Room {
   return {
     id: deps.id,
     transient: deps.transient,
-    legs: () => [...legs],
-    async add(leg) {
+    legs: () => [...legs.keys()],
+    async add(leg, as) {
       if (legs.size === 2 && !legs.has(leg)) throw new Refusal('busy-here', 'Two are in this bridge')
-      legs.add(leg)
+      const muted = legs.get(leg)?.muted ?? false
+      legs.set(leg, as)
       await arrange()
+      const voice = leg.voice()
+      if (voice !== undefined && muted !== (as.muted ?? false)) await audio.mute(voice.end, as.muted ?? false)
     },
     remove,
     changed: arrange,
@@ -70,7 +83,7 @@ export function createBridge(deps: RoomDeps): Room {
       return mix!
     },
     async close() {
-      await Promise.all([...legs].map(remove))
+      await Promise.all([...legs.keys()].map(remove))
       await inTurn(async () => {
         if (mix === undefined) return
         deps.onMix(mix, false)
