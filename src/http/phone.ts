@@ -23,7 +23,12 @@ const proof = object(
 )
 const session = object({ user: string(), displayName: string() })
 const challenge = object({ challenge: string({ description: 'As in WWW-Authenticate, with MD5.' }) })
-const person = object({ user: string(), name: string(), online: boolean() })
+const person = object({
+  user: string(),
+  name: string(),
+  online: boolean(),
+  group: boolean({ description: 'An address that several people meet at.' }),
+})
 const past = object({
   from: string(),
   to: string(),
@@ -33,7 +38,10 @@ const past = object({
   result: string(),
 })
 
-type Deps = Pick<HttpDeps, 'accounts' | 'auth' | 'domain' | 'info' | 'certificates' | 'registrations' | 'records'>
+type Deps = Pick<
+  HttpDeps,
+  'accounts' | 'groups' | 'auth' | 'domain' | 'info' | 'certificates' | 'registrations' | 'records'
+>
 
 /**
  * What the web phone asks of its server. It holds no password but the hash that SIP digest needs, so it proves itself
@@ -99,17 +107,25 @@ export function addPhone(
     { schema: { summary: 'Who can be called', tags, security: [], response: { 200: array(person) } } },
     async request => {
       const own = sessions.demand(request)
+      const groups = (await deps.groups.list(deps.domain)).map(({ name, displayName }) => ({
+        user: name,
+        name: displayName || name,
+        online: true,
+        group: true,
+      }))
       const accounts = await deps.accounts.list(deps.domain)
       const page = await unlessAway(() => deps.registrations.list(undefined, mostPeople))
       const online = new Set(page?.bindings.map(binding => binding.aor))
-      return accounts
+      const people = accounts
         .filter(account => account.enabled && account.user !== own)
         .slice(0, mostPeople)
         .map(({ user, displayName }) => ({
           user,
           name: displayName || user,
           online: online.has(`sip:${user}@${deps.domain}`),
+          group: false,
         }))
+      return [...groups, ...people]
     },
   )
   app.get(

@@ -41,7 +41,7 @@ export function App({ phone }: { phone: Phone }) {
         {say('preparing')}
       </p>
     )
-  const inCall = state.calls.length > 0
+  const inCall = state.calls.length > 0 || state.meeting !== undefined
   return (
     <WorldContext value={world}>
       <div className={inCall ? 'app busy' : 'app'}>

@@ -94,6 +94,11 @@ export class Call {
     return this.#session
   }
 
+  /** Address of the other party. */
+  get uri(): string {
+    return this.#uri
+  }
+
   /** Follows a session from now on: the first, or the one that has taken its place. */
   attach(session: RTCSession, stream?: MediaStream): void {
     this.#session = session
@@ -124,6 +129,11 @@ export class Call {
     session.on(
       'sdp',
       mine((event: { originator: string; sdp: string }) => this.#readSdp(event)),
+    )
+    // JsSIP has opened the microphone by itself, whether one is muted or not.
+    session.on(
+      'unhold',
+      mine(() => this.#apply()),
     )
     session.on(
       'ended',

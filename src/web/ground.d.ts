@@ -3,10 +3,8 @@
 declare module '*.css'
 
 declare module 'events' {
-  export class EventEmitter {
-    on(name: string, listener: (...args: never[]) => void): this
-    off(name: string, listener: (...args: never[]) => void): this
-    once(name: string, listener: (...args: never[]) => void): this
-    emit(name: string, ...args: unknown[]): boolean
+  export class EventEmitter<M extends { [K in keyof M]: unknown[] } = Record<string, unknown[]>> {
+    on<K extends keyof M>(name: K, listener: (...values: M[K]) => void): this
+    off<K extends keyof M>(name: K, listener: (...values: M[K]) => void): this
   }
 }

@@ -1,9 +1,10 @@
 import type { RTCSession } from 'jssip/lib/RTCSession'
-import type { IncomingRTCSessionEvent } from 'jssip/lib/UA'
+import type { CallOptions, IncomingRTCSessionEvent } from 'jssip/lib/UA'
 import { Call, type CallDeps, type SavedCall } from './call.ts'
 import { createDevices, type Devices } from './devices.ts'
 import { ha1Of } from './digest.ts'
-import { pause, replacesHeader } from './jssip.ts'
+import { type DialogId, pause, replacesHeader } from './jssip.ts'
+import { Meeting, type MeetingDeps, type SavedMeeting } from './meeting.ts'
 import { patienceMs } from './mend.ts'
 import { notify } from './notify.ts'
 import { chooseServer, loadProfiles, type Profile, saveProfiles, serversCookie, withProfile } from './profiles.ts'
@@ -21,7 +22,8 @@ export interface PhoneState {
   server?: string
   registration: Registration
   calls: readonly Call[]
-  /** Which of them is on the screen. */
+  meeting?: Meeting
+  /** Which of the calls is on the screen. */
   shown?: string
   people: readonly server.Person[]
   past: readonly server.Past[]
@@ -44,7 +46,9 @@ export interface Phone {
   /** `mum` → `sip:mum@vaartha.local`; addresses stay as they are. */
   address(whom: string): string
   /** Calls a name, a number or an address. */
-  call(whom: string, name?: string): Promise<Call>
+  call(whom: string, name?: string): Promise<void>
+  /** Makes a meeting of a call: whom one talks with moves into it, and somebody else is rung. */
+  addPerson(call: Call, whom: string): Promise<void>
   show(id: string | undefined): void
   /** Reads the lists of people and calls anew. */
   refresh(): Promise<void>
@@ -72,7 +76,18 @@ export function createPhone(): Phone {
   let sip: Sip | undefined
   let hideNotice = () => {}
 
-  const callDeps: CallDeps = { devices, connected: () => sip?.connected() ?? false, reattach, onEnded }
+  const meetingDeps: MeetingDeps = {
+    devices,
+    sip: () => sip,
+    reattach: (saved, options) => reattach(`sip:${saved.address.replace(/^sip:/, '')}`, saved, options),
+    onEnded: onMeetingEnded,
+  }
+  const callDeps: CallDeps = {
+    devices,
+    connected: () => sip?.connected() ?? false,
+    reattach: (saved, stream) => reattach(saved.uri, saved, withStream(stream)),
+    onEnded,
+  }
 
   async function start(): Promise<void> {
     follow()
@@ -106,7 +121,7 @@ export function createPhone(): Phone {
       if (state.get().profiles.length === 0) return
       if (found !== undefined) {
         use(found.profile, found.server)
-        if (saved !== undefined) void resume(saved)
+        if (saved !== undefined) void ('meeting' in saved ? resumeMeeting(saved) : resume(saved))
         return
       }
       state.set({ registration: 'offline' })
@@ -124,6 +139,7 @@ export function createPhone(): Phone {
       onIncoming,
       onReconnected: () => {
         for (const call of state.get().calls) call.reconnected()
+        state.get().meeting?.reconnected()
       },
     })
     if (place === location.host) void server.signIn(profile).then(refresh, () => undefined)
@@ -140,24 +156,56 @@ export function createPhone(): Phone {
     if (places.length > 1 && calls.length === 0) away = setTimeout(() => void connect(), 5000)
   }
 
-  async function call(whom: string, name?: string): Promise<Call> {
+  async function call(whom: string, name?: string): Promise<void> {
+    const person = state.get().people.find(one => one.user === whom)
+    if (person?.group || /^meet(-[a-z0-9]+)?$/.test(whom)) return void (await meet(whom, name ?? person?.name ?? whom))
     const made = new Call(callDeps, { id: newId(), direction: 'out', name: name ?? whom, address: whom })
     add(made)
     let stream: MediaStream
     try {
       stream = await devices.microphone()
     } catch {
-      made.end('noMicrophone')
-      return made
+      return made.end('noMicrophone')
     }
     if (made.ended || sip === undefined) {
       for (const track of stream.getTracks()) track.stop()
-      made.end('failed')
-      return made
+      return made.end('failed')
     }
     await holdOthers(made)
-    made.attach(sip.call(address(whom), { mediaStream: stream, pcConfig: { iceServers: [] } }), stream)
-    return made
+    made.attach(sip.call(address(whom), withStream(stream)), stream)
+  }
+
+  /** Goes into a meeting; undefined when that did not come about. One is in one meeting at a time. */
+  async function meet(whom: string, name: string): Promise<Meeting | undefined> {
+    state.get().meeting?.leave()
+    const made = new Meeting(meetingDeps, { id: newId(), name, address: address(whom) })
+    addMeeting(made)
+    await holdOthers()
+    return (await made.join()) ? made : undefined
+  }
+
+  async function addPerson(talk: Call, whom: string): Promise<void> {
+    const made = await meet('meet', talk.view.get().name)
+    const other = talk.session
+    if (made === undefined || other === undefined) return
+    // Who is on the phone is pulled over by Replaces; the server then ends the call that this leaves behind.
+    made.session?.refer(talk.uri, { replaces: other })
+    made.do({ do: 'invite', user: whom })
+  }
+
+  function addMeeting(made: Meeting): void {
+    state.set({ meeting: made })
+    made.view.subscribe(sound)
+    sound()
+  }
+
+  function onMeetingEnded(ended: Meeting): void {
+    sound()
+    if (ended.view.get().why !== 'missed') tones.start('ended')
+    keep()
+    setTimeout(() => {
+      if (state.get().meeting === ended) state.set({ meeting: undefined as never })
+    }, endedMs)
   }
 
   function address(whom: string): string {
@@ -168,9 +216,24 @@ export function createPhone(): Phone {
   }
 
   function onIncoming({ session, request }: IncomingRTCSessionEvent): void {
-    if (state.get().calls.length >= mostCalls || !devices.possible) return void session.terminate({ status_code: 486 })
     const { uri, display_name } = request.from
+    const pair = request.getHeader('Vaartha-Mesh')
+    if (pair !== undefined) {
+      // Only members of the same meeting get such a request through the server.
+      if (!state.get().meeting?.takePair(session, pair)) session.terminate({ status_code: 480 })
+      return
+    }
+    const { calls, meeting } = state.get()
     const name = display_name || uri.user || uri.toString()
+    const busy = calls.length >= mostCalls || !devices.possible
+    const asMeeting = request.getHeader('Vaartha-Meeting') !== undefined
+    if (busy || (asMeeting && meeting !== undefined && !meeting.ended))
+      return void session.terminate({ status_code: 486 })
+    if (asMeeting) {
+      const made = new Meeting(meetingDeps, { id: newId(), name, address: uri.toString(), incoming: true })
+      made.ring(session)
+      return addMeeting(made)
+    }
     const made = new Call(callDeps, { id: newId(), direction: 'in', name, address: uri.user ?? '' })
     made.attach(session)
     add(made)
@@ -184,15 +247,18 @@ export function createPhone(): Phone {
 
   /** One tone for all calls together: the most urgent one. */
   function sound(): void {
-    const views = state.get().calls.map(one => one.view.get())
-    const incoming = views.find(view => view.state === 'incoming')
+    const { calls, meeting } = state.get()
+    const views = calls.map(one => one.view.get())
+    const invited = meeting?.view.get()
+    const incoming =
+      views.find(view => view.state === 'incoming') ?? (invited?.state === 'incoming' ? invited : undefined)
     const wanted = incoming ? 'ring' : views.some(view => view.state === 'ringing') ? 'ringback' : undefined
     if (wanted === sounding) return
     sounding = wanted
     hideNotice()
     if (wanted === undefined) return tones.stop()
     tones.start(wanted)
-    if (incoming && document.hidden) hideNotice = notify(incoming.name, incoming.address)
+    if (incoming && document.hidden) hideNotice = notify(incoming.name, '')
   }
   let sounding: 'ring' | 'ringback' | undefined
 
@@ -210,16 +276,20 @@ export function createPhone(): Phone {
     }, endedMs)
   }
 
-  async function holdOthers(but: Call): Promise<void> {
+  async function holdOthers(but?: Call): Promise<void> {
     const talking = state.get().calls.filter(one => one !== but && one.view.get().since !== undefined && !one.ended)
     await Promise.all(talking.map(one => one.hold(true)))
   }
 
-  async function reattach(saved: SavedCall, stream: MediaStream): Promise<RTCSession | undefined> {
+  async function reattach(
+    to: string,
+    saved: { dialog: DialogId },
+    options: CallOptions,
+  ): Promise<RTCSession | undefined> {
     const until = Date.now() + patienceMs
     while (Date.now() < until) {
       if (sip?.registered()) {
-        const session = await replace(sip, saved, stream)
+        const session = await replace(sip, to, saved.dialog, options)
         if (session !== 'again') return session
       }
       await pause(500)
@@ -228,13 +298,15 @@ export function createPhone(): Phone {
   }
 
   /** Takes the place of a dialog (RFC 3891); `again` when that was only too early. */
-  function replace(on: Sip, saved: SavedCall, stream: MediaStream): Promise<RTCSession | undefined | 'again'> {
+  function replace(
+    on: Sip,
+    to: string,
+    dialog: DialogId,
+    options: CallOptions,
+  ): Promise<RTCSession | undefined | 'again'> {
     return new Promise(resolve => {
-      const session = on.call(saved.uri, {
-        mediaStream: stream,
-        pcConfig: { iceServers: [] },
-        extraHeaders: [replacesHeader(saved.dialog)],
-      })
+      const extraHeaders = [...(options.extraHeaders ?? []), replacesHeader(dialog)]
+      const session = on.call(to, { ...options, extraHeaders })
       session.on('accepted', () => resolve(session))
       session.on('failed', ({ message }) => {
         const status = (message as { status_code?: number } | null)?.status_code
@@ -243,13 +315,19 @@ export function createPhone(): Phone {
     })
   }
 
+  async function resumeMeeting(saved: SavedMeeting): Promise<void> {
+    const made = new Meeting(meetingDeps, { id: newId(), name: saved.name, address: saved.address })
+    addMeeting(made)
+    await made.resume(saved)
+  }
+
   /** Goes on with the call that the page had before it was loaded anew. */
   async function resume(saved: SavedCall): Promise<void> {
     const { name, address, direction, since, muted } = saved
     const made = new Call(callDeps, { id: newId(), direction, name, address, since, muted, state: 'mending' })
     add(made)
     const stream = await devices.microphone().catch(() => undefined)
-    const session = stream && (await reattach(saved, stream))
+    const session = stream && (await reattach(saved.uri, saved, withStream(stream)))
     if (session === undefined) return made.end('connectionLost')
     made.attach(session, stream)
     made.taken()
@@ -265,10 +343,10 @@ export function createPhone(): Phone {
     else sessionStorage.setItem(callKey, JSON.stringify(saved))
   }
 
-  function takeSaved(): SavedCall | undefined {
+  function takeSaved(): SavedCall | SavedMeeting | undefined {
     const text = sessionStorage.getItem(callKey)
     sessionStorage.removeItem(callKey)
-    const saved = text === null ? undefined : (JSON.parse(text) as SavedCall)
+    const saved = text === null ? undefined : (JSON.parse(text) as SavedCall | SavedMeeting)
     return saved !== undefined && Date.now() - saved.at < patienceMs ? saved : undefined
   }
 
@@ -277,6 +355,7 @@ export function createPhone(): Phone {
     window.addEventListener('online', () => {
       sip?.hurry()
       for (const one of state.get().calls) one.networkChanged()
+      state.get().meeting?.networkChanged()
     })
     setInterval(() => {
       if (!document.hidden && state.get().calls.length === 0) void refresh()
@@ -339,6 +418,7 @@ export function createPhone(): Phone {
     },
     address,
     call,
+    addPerson,
     show(id) {
       state.set(id === undefined ? { shown: undefined as never } : { shown: id })
       const shown = state.get().calls.find(one => one.id === id)
@@ -346,6 +426,10 @@ export function createPhone(): Phone {
     },
     refresh,
   }
+}
+
+function withStream(stream: MediaStream): CallOptions {
+  return { mediaStream: stream, pcConfig: { iceServers: [] } }
 }
 
 function socketUrl(place: string): string {

@@ -15,6 +15,7 @@ export interface Person {
   user: string
   name: string
   online: boolean
+  group: boolean
 }
 
 export interface Past {

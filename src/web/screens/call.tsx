@@ -1,20 +1,22 @@
-import { type ReactNode, useEffect, useRef, useState } from 'react'
+import { useEffect, useRef, useState } from 'react'
 import type { Call, CallView } from '../call.ts'
 import { useWorld } from '../context.ts'
-import { Icon, type IconName } from '../icons.tsx'
+import { Icon } from '../icons.tsx'
 import { useStore } from '../store.ts'
 import { clock, type Key } from '../texts/texts.ts'
 import { Keypad } from './keypad.tsx'
+import { MeetingScreen, PersonForm } from './meeting.tsx'
+import { Tool } from './tool.tsx'
 import { Transfer } from './transfer.tsx'
 
 /** The calls there are; one of them is in front. */
 export function CallScreen() {
   const { phone, say } = useWorld()
-  const { calls, shown } = useStore(phone.state)
+  const { calls, shown, meeting } = useStore(phone.state)
   const front = calls.find(one => one.id === shown) ?? calls.at(-1)
-  if (front === undefined) return null
   return (
-    <aside className="calls" aria-label={say('callsHere')}>
+    <aside className={meeting ? 'calls whole' : 'calls'} aria-label={say('callsHere')}>
+      {meeting && <MeetingScreen key={meeting.id} meeting={meeting} />}
       {calls.length > 1 && (
         <ul className="others">
           {calls
@@ -24,7 +26,7 @@ export function CallScreen() {
             ))}
         </ul>
       )}
-      <One key={front.id} call={front} others={calls.filter(one => one !== front)} />
+      {front && <One key={front.id} call={front} others={calls.filter(one => one !== front)} />}
     </aside>
   )
 }
@@ -41,10 +43,10 @@ function Other({ call }: { call: Call }) {
   )
 }
 
-type Sheet = 'keypad' | 'transfer' | undefined
+type Sheet = 'keypad' | 'transfer' | 'add' | undefined
 
 function One({ call, others }: { call: Call; others: readonly Call[] }) {
-  const { say } = useWorld()
+  const { phone, say } = useWorld()
   const view = useStore(call.view)
   const [sheet, setSheet] = useState<Sheet>()
   const [failure, setFailure] = useState<Key>()
@@ -87,6 +89,13 @@ function One({ call, others }: { call: Call; others: readonly Call[] }) {
           onDone={() => setSheet(undefined)}
         />
       )}
+      {sheet === 'add' && (
+        <PersonForm
+          label={say('inviteWhom')}
+          button={say('invite')}
+          onChosen={user => void phone.addPerson(call, user)}
+        />
+      )}
       {talking && (
         <div className="tools">
           <Tool icon={view.muted ? 'mute' : 'unmute'} on={view.muted} onClick={() => call.mute(!view.muted)}>
@@ -108,6 +117,9 @@ function One({ call, others }: { call: Call; others: readonly Call[] }) {
             onClick={() => setSheet(sheet === 'transfer' ? undefined : 'transfer')}
           >
             {say('transfer')}
+          </Tool>
+          <Tool icon="add" on={sheet === 'add'} onClick={() => setSheet(sheet === 'add' ? undefined : 'add')}>
+            {say('addPerson')}
           </Tool>
         </div>
       )}
@@ -160,23 +172,4 @@ const qualityText: Record<CallView['quality'], Key> = {
 function stateText(view: CallView): Key {
   if (view.state === 'talking') return view.held ? 'onHold' : view.heldByPeer ? 'heldByPeer' : 'talking'
   return view.state
-}
-
-export function Tool({
-  icon,
-  on = false,
-  onClick,
-  children,
-}: {
-  icon: IconName
-  on?: boolean
-  onClick(): void
-  children: ReactNode
-}) {
-  return (
-    <button type="button" className="tool" aria-pressed={on} onClick={onClick}>
-      <Icon name={icon} />
-      <span>{children}</span>
-    </button>
-  )
 }

@@ -39,6 +39,11 @@ export function People() {
           <Icon name="call" /> {say('call')}
         </button>
       </form>
+      <p>
+        <button type="button" disabled={!can} onClick={() => void phone.call('meet', say('meeting'))}>
+          <Icon name="people" /> {say('newMeeting')}
+        </button>
+      </p>
       {people.length === 0 && <p className="quiet">{say('nobody')}</p>}
       <ul className="list">
         {found.map(one => (
@@ -49,7 +54,7 @@ export function People() {
             <span className="grow">
               <strong>{one.name}</strong>
               <small>
-                {one.user} · {say(one.online ? 'isOnline' : 'isOffline')}
+                {one.user} · {say(one.group ? 'group' : one.online ? 'isOnline' : 'isOffline')}
               </small>
             </span>
             <button

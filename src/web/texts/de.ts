@@ -36,6 +36,8 @@ export const de: Texts = {
   nobody: 'Außer dir hat noch niemand ein Konto.',
   isOnline: 'erreichbar',
   isOffline: 'nicht da',
+  group: 'eine Gruppe',
+  newMeeting: 'Neues Treffen',
   search: 'Jemanden suchen oder anrufen',
 
   calling: 'Ruft an …',
@@ -86,6 +88,8 @@ export const de: Texts = {
   notReady: 'Der Server bereitet noch vor, was dieser Anruf braucht. In ein paar Minuten noch einmal versuchen.',
   failed: 'Der Anruf kam nicht zustande.',
   missed: 'Verpasst.',
+  meetingFull: 'Das Treffen ist voll.',
+  meetingLocked: 'Das Treffen ist abgeschlossen.',
   noMicrophone: 'Kein Mikrofon: im Browser erlauben oder eines anschließen.',
   connectionLost: 'Die Verbindung ging verloren.',
 
@@ -121,6 +125,7 @@ export const de: Texts = {
   version: 'Version {version}',
 
   meeting: 'Treffen',
+  leave: 'Verlassen',
   participants: '{count} im Treffen',
   you: 'Du',
   speaks: 'spricht',

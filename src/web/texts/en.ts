@@ -34,6 +34,8 @@ export const en = {
   nobody: 'Nobody else has an account yet.',
   isOnline: 'can be reached',
   isOffline: 'not there',
+  group: 'a group',
+  newMeeting: 'New meeting',
   search: 'Find or call somebody',
 
   calling: 'Calling …',
@@ -84,6 +86,8 @@ export const en = {
   notReady: 'The server is still preparing what this call needs. Try again in a few minutes.',
   failed: 'The call did not come about.',
   missed: 'Missed.',
+  meetingFull: 'The meeting is full.',
+  meetingLocked: 'The meeting is locked.',
   noMicrophone: 'No microphone: allow it in the browser, or plug one in.',
   connectionLost: 'The connection was lost.',
 
@@ -119,6 +123,7 @@ export const en = {
   version: 'Version {version}',
 
   meeting: 'Meeting',
+  leave: 'Leave',
   participants: '{count} in the meeting',
   you: 'You',
   speaks: 'speaks',

@@ -49,7 +49,11 @@ describe('what a web phone asks of its server', () => {
     const cookie = right.headers.get('set-cookie') ?? ''
     assert.match(cookie, /HttpOnly; SameSite=Strict$/)
     const session = { cookie: cookie.split(';')[0]! }
-    assert.deepEqual(await (await t.get('/api/people', session)).json(), [{ user: 'dad', name: 'dad', online: false }])
+    await t.ask('POST', '/api/groups', { name: 'family', displayName: 'Family', members: ['mum', 'dad'] })
+    assert.deepEqual(await (await t.get('/api/people', session)).json(), [
+      { user: 'family', name: 'Family', online: true, group: true },
+      { user: 'dad', name: 'dad', online: false, group: false },
+    ])
     assert.deepEqual(await (await t.get('/api/phone/history', session)).json(), [])
     // A person is no administrator.
     assert.equal((await t.get('/api/accounts', session)).status, 401)

@@ -1,0 +1,565 @@
+import type { EndEvent, IncomingInfoEvent, OutgoingInfoEvent, RTCSession } from 'jssip/lib/RTCSession'
+import type { IncomingRequest, IncomingResponse } from 'jssip/lib/SIPMessage'
+import type { CallOptions } from 'jssip/lib/UA'
+import type { Devices } from './devices.ts'
+import { type DialogId, dialogOf, pause, reoffer } from './jssip.ts'
+import { mend } from './mend.ts'
+import { Mesh } from './mesh.ts'
+import { emptyRoster, type Roster } from './roster.ts'
+import type { Sip } from './sip.ts'
+import { createStore, type Store } from './store.ts'
+import { followRoster } from './subscription.ts'
+import type { Key } from './texts/texts.ts'
+
+export type Showing = 'nothing' | 'camera' | 'screen'
+
+/** What a screen shows of a meeting. */
+export interface MeetingView {
+  readonly id: string
+  readonly name: string
+  readonly state: 'calling' | 'incoming' | 'talking' | 'mending' | 'ended'
+  readonly since?: number
+  readonly roster: Roster
+  /** One's own id; 0 until it is known. */
+  readonly self: number
+  readonly muted: boolean
+  readonly showing: Showing
+  /** What members show, by their id; one's own too. */
+  readonly pictures: ReadonlyMap<number, MediaStream>
+  readonly speaking: ReadonlySet<number>
+  readonly why?: Key
+}
+
+export interface SavedMeeting {
+  meeting: true
+  dialog: DialogId
+  address: string
+  name: string
+  since: number
+  muted: boolean
+  at: number
+}
+
+export interface MeetingDeps {
+  devices: Devices
+  sip(): Sip | undefined
+  /** A new INVITE in place of a dialog that was lost; undefined when that cannot be had. */
+  reattach(saved: SavedMeeting, options: CallOptions): Promise<RTCSession | undefined>
+  onEnded(meeting: Meeting): void
+}
+
+// The first audio line hears the loudest, the others who speaks beside; tiles show so many at once.
+const slots = 5
+const tiles = 8
+const levelMs = 300
+const speaksAbove = 0.02
+const infoType = 'application/vaartha-meeting+json'
+// Three layers, from a thumbnail up, so that the SFU can give each what it shows.
+const layers: RTCRtpEncodingParameters[] = [
+  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 120_000 },
+  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 400_000 },
+  { rid: 'f', maxBitrate: 1_400_000 },
+]
+
+/**
+ * A meeting: one dialog with its focus, and in a mesh a direct connection with each of the others beside it
+ * (docs/meetings.md). What is played changes from one to the other when the focus says that all are ready.
+ */
+export class Meeting {
+  readonly view: Store<MeetingView>
+  /** `sip:family@domain`; that of an ad-hoc meeting is known when it has answered. */
+  address: string
+  readonly #deps: MeetingDeps
+  readonly #mesh: Mesh
+  #session: RTCSession | undefined
+  #microphone: MediaStream | undefined
+  #picture: MediaStream | undefined
+  #sounds: { element: HTMLAudioElement; stop(): void; mid: string | null }[] = []
+  #tileOf = new Map<string, number>()
+  #streams = new Map<string, MediaStream>()
+  #roster: { renew(): void; close(): void } | undefined
+  #restart: () => void = () => {}
+  #reported = 0
+  #byUser = false
+  readonly #timer: ReturnType<typeof setInterval>
+  readonly #unfollow: () => void
+
+  constructor(deps: MeetingDeps, view: { id: string; name: string; address: string; incoming?: boolean }) {
+    this.#deps = deps
+    this.address = view.address
+    this.view = createStore<MeetingView>({
+      id: view.id,
+      name: view.name,
+      state: view.incoming ? 'incoming' : 'calling',
+      roster: emptyRoster,
+      self: 0,
+      muted: false,
+      showing: 'nothing',
+      pictures: new Map(),
+      speaking: new Set(),
+    })
+    this.#mesh = new Mesh({
+      devices: deps.devices,
+      sip: deps.sip,
+      microphone: () => this.#microphone?.getAudioTracks()[0],
+      camera: () => this.#picture?.getVideoTracks()[0] ?? null,
+      report: report => this.#tell(report),
+      onChange: () => this.#show(),
+    })
+    this.#timer = setInterval(() => this.#listen(), levelMs)
+    this.#unfollow = deps.devices.onChosen(kind => {
+      if (kind === 'audioinput') void this.#changeMicrophone()
+      if (kind === 'videoinput' && this.view.get().showing === 'camera') void this.display('camera')
+    })
+  }
+
+  get id(): string {
+    return this.view.get().id
+  }
+
+  get ended(): boolean {
+    return this.view.get().state === 'ended'
+  }
+
+  get session(): RTCSession | undefined {
+    return this.#session
+  }
+
+  /** Calls the meeting; resolves when it is in, or over. */
+  async join(): Promise<boolean> {
+    if (!(await this.#openMicrophone())) return false
+    const line = this.#deps.sip()
+    if (line === undefined || this.ended) {
+      this.end('failed')
+      return false
+    }
+    this.#attach(line.call(this.address, this.#options()))
+    return this.#until()
+  }
+
+  /** Goes on after a reload, as the same member. */
+  async resume(saved: SavedMeeting): Promise<void> {
+    this.view.set({ state: 'mending', since: saved.since, muted: saved.muted })
+    if (!(await this.#openMicrophone())) return
+    const session = await this.#deps.reattach(saved, this.#options())
+    if (session === undefined) return this.end('connectionLost')
+    this.#attach(session)
+    this.#entered(session)
+  }
+
+  /** The meeting calls: it rings here until `answer`. */
+  ring(session: RTCSession): void {
+    this.#attach(session)
+  }
+
+  async answer(): Promise<void> {
+    const session = this.#session
+    if (session === undefined || this.view.get().state !== 'incoming' || !(await this.#openMicrophone())) return
+    session.answer({
+      mediaStream: this.#microphone?.clone() as MediaStream,
+      pcConfig: { iceServers: [] },
+      extraHeaders: ['Vaartha-Mesh: 1'],
+    })
+    // It was called as a phone is; what a browser can do besides is asked for now.
+    session.on('confirmed', () => {
+      addLines(session.connection, slots - 1)
+      void reoffer(session).then(() => this.#tell({ mesh: true }))
+    })
+  }
+
+  leave(): void {
+    this.#byUser = true
+    const session = this.#session
+    const declines = this.view.get().state === 'incoming'
+    if (session !== undefined && !session.isEnded()) session.terminate(declines ? { status_code: 486 } : {})
+    this.end('endedByYou')
+  }
+
+  mute(muted: boolean): void {
+    this.view.set({ muted })
+    this.#apply()
+    const { self } = this.view.get()
+    if (self !== 0) this.do({ do: muted ? 'mute' : 'unmute', member: self })
+  }
+
+  /** Shows the camera, the screen or nothing; false when the browser gives it not. */
+  async display(what: Showing): Promise<boolean> {
+    let fresh: MediaStream | undefined
+    try {
+      if (what === 'camera') fresh = await this.#deps.devices.camera()
+      if (what === 'screen')
+        fresh = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } } })
+    } catch {
+      return false
+    }
+    if (this.ended) {
+      stopAll(fresh)
+      return false
+    }
+    stopAll(this.#picture)
+    this.#picture = fresh
+    const track = fresh?.getVideoTracks()[0]
+    if (track && what === 'screen') track.contentHint = 'detail'
+    // Ended by the browser's own button.
+    track?.addEventListener('ended', () => this.#picture === fresh && void this.display('nothing'))
+    this.view.set({ showing: what })
+    this.#show()
+    await this.#mesh.renew('video')
+    await this.#sendPicture(track)
+    return true
+  }
+
+  /** Something for the focus to do: `{do: 'mute', member: 3}` … */
+  do(wish: { do: string; member?: number; user?: string }): void {
+    this.#tell(wish)
+  }
+
+  /** Takes a pair call of this meeting; false when it is none. */
+  takePair(session: RTCSession, header: string): boolean {
+    const { roster } = this.view.get()
+    const read = (name: string) => Number(new RegExp(`;\\s*${name}=(\\d+)`).exec(header)?.[1] ?? -1)
+    if (header.split(';')[0]?.trim() !== roster.meeting || this.ended) return false
+    return this.#mesh.take(session, read('from'), read('to'))
+  }
+
+  networkChanged(): void {
+    if (this.view.get().state === 'talking') this.#restart()
+  }
+
+  reconnected(): void {
+    this.#roster?.renew()
+    if (this.#session?.isEstablished()) this.#restart()
+  }
+
+  save(): SavedMeeting | undefined {
+    const { name, since, muted, state } = this.view.get()
+    const dialog = this.#session && dialogOf(this.#session)
+    if (dialog === undefined || since === undefined || state === 'ended') return undefined
+    return { meeting: true, dialog, address: this.address, name, since, muted, at: Date.now() }
+  }
+
+  end(why: Key): void {
+    if (this.ended) return
+    clearInterval(this.#timer)
+    this.#unfollow()
+    this.#roster?.close()
+    this.#mesh.close()
+    for (const sound of this.#sounds) sound.stop()
+    stopAll(this.#microphone)
+    stopAll(this.#picture)
+    this.view.set({ state: 'ended', why, pictures: new Map(), showing: 'nothing' })
+    this.#deps.onEnded(this)
+  }
+
+  async #openMicrophone(): Promise<boolean> {
+    try {
+      this.#microphone = await this.#deps.devices.microphone()
+      return true
+    } catch {
+      this.end('noMicrophone')
+      return false
+    }
+  }
+
+  #options(): CallOptions {
+    const track = this.#microphone?.getAudioTracks()[0]?.clone()
+    return {
+      mediaStream: new MediaStream(),
+      pcConfig: { iceServers: [] },
+      extraHeaders: ['Vaartha-Mesh: 1'],
+      eventHandlers: {
+        peerconnection: ({ peerconnection }) => {
+          if (track) peerconnection.addTransceiver(track, { direction: 'sendrecv' })
+          addLines(peerconnection, slots - 1)
+        },
+      },
+    }
+  }
+
+  #until(): Promise<boolean> {
+    return new Promise(resolve => {
+      const unsubscribe = this.view.subscribe(() => {
+        const { state } = this.view.get()
+        if (state !== 'talking' && state !== 'ended') return
+        unsubscribe()
+        resolve(state === 'talking')
+      })
+    })
+  }
+
+  #attach(session: RTCSession): void {
+    this.#session = session
+    for (const sound of this.#sounds.splice(0)) sound.stop()
+    this.#tileOf.clear()
+    this.#streams.clear()
+    const mine =
+      <A extends unknown[]>(action: (...args: A) => void) =>
+      (...args: A) => {
+        if (this.#session === session && !this.ended) action(...args)
+      }
+    const gone = mine((event: EndEvent) => this.#gone(event))
+    const entered = mine((event: { response?: IncomingResponse }) => this.#entered(session, event.response))
+    session.on(
+      'peerconnection',
+      mine(() => this.#follow(session)),
+    )
+    session.on('icecandidate', ({ ready }) => void pause(400).then(ready))
+    session.on('accepted', entered as () => void)
+    session.on(
+      'newInfo',
+      mine((event: IncomingInfoEvent | OutgoingInfoEvent) => this.#hear(event)),
+    )
+    session.on(
+      'unhold',
+      mine(() => this.#apply()),
+    )
+    session.on('ended', gone)
+    session.on('failed', gone)
+    if (session.connection) this.#follow(session)
+  }
+
+  #follow(session: RTCSession): void {
+    const { connection } = session
+    const take = (transceiver: RTCRtpTransceiver) => {
+      if (transceiver.receiver.track.kind === 'audio') this.#playSlot(transceiver)
+    }
+    connection.addEventListener('track', ({ transceiver }) => take(transceiver))
+    if (session.isEstablished()) for (const transceiver of connection.getTransceivers()) take(transceiver)
+    this.#restart = mend({
+      session,
+      connected: () => this.#deps.sip()?.connected() ?? false,
+      onMending: mending => {
+        const { state } = this.view.get()
+        if (state === 'talking' || state === 'mending') this.view.set({ state: mending ? 'mending' : 'talking' })
+      },
+      onLost: () => {
+        if (!session.isEnded()) session.terminate({ status_code: 408, reason_phrase: 'media lost' })
+        this.end('connectionLost')
+      },
+    })
+  }
+
+  #playSlot({ mid, receiver }: RTCRtpTransceiver): void {
+    if (this.#sounds.some(sound => sound.mid === mid)) return
+    const sound = this.#deps.devices.play(new MediaStream([receiver.track]))
+    sound.element.muted = this.#mesh.playing
+    this.#sounds.push({ ...sound, mid })
+  }
+
+  /** In: the answer, or the INVITE of the focus, tells the meeting and one's own number in it. */
+  #entered(session: RTCSession, response?: IncomingResponse): void {
+    const { since } = this.view.get()
+    const invite = (session as unknown as { _request?: IncomingRequest })._request
+    const told = response ?? (session.direction === 'incoming' ? invite : undefined)
+    const self = Number(/;\s*member=(\d+)/.exec(told?.getHeader('Vaartha-Meeting') ?? '')?.[1] ?? this.view.get().self)
+    const contact = (response?.parseHeader('contact') as { uri?: { user?: string } } | undefined)?.uri
+    // The factory's own address is no meeting; the one that it has made is in the Contact (RFC 4579 section 5.4).
+    if (contact?.user && session.direction === 'outgoing')
+      this.address = this.address.replace(/^sip:[^@]*/, `sip:${contact.user}`)
+    this.view.set({ state: 'talking', since: since ?? Date.now(), ...(self > 0 ? { self } : {}) })
+    this.#apply()
+    this.#roster ??= followRoster({
+      sip: this.#deps.sip,
+      address: this.address,
+      onRoster: roster => this.#onRoster(roster),
+    })
+  }
+
+  #onRoster(roster: Roster): void {
+    const entity = this.#deps.sip()?.ua.contact.pub_gruu?.replace(/^"|"$/g, '')
+    const self = this.view.get().self || (roster.members.find(one => one.entity === entity)?.id ?? 0)
+    const own = roster.members.find(one => one.id === self)
+    this.view.set({ roster, self, ...(roster.title === '' ? {} : { name: roster.title }) })
+    if (own !== undefined && own.muted !== this.view.get().muted) {
+      this.view.set({ muted: own.muted })
+      this.#apply()
+    }
+    this.#mesh.follow(roster, self)
+    this.#choosePath(roster, self)
+    this.#show()
+    void this.#tellReady(roster)
+  }
+
+  /** Plays the one or the other, from one moment to the next, when the focus has settled it. */
+  #choosePath({ shape, preparing, meshed, members }: Roster, self: number): void {
+    const before = this.#mesh.playing
+    const pairs = preparing ? before : shape !== 'sfu' && meshed.includes(self)
+    this.#mesh.play(pairs, member => members.find(one => one.id === member)?.muted === true)
+    for (const sound of this.#sounds) sound.element.muted = pairs
+  }
+
+  /** On the way to the SFU: tells when its leg carries again. */
+  async #tellReady({ shape, preparing, epoch }: Roster): Promise<void> {
+    if (shape !== 'sfu' || !preparing || this.#reported === epoch) return
+    this.#reported = epoch
+    while (!this.ended) {
+      const { roster } = this.view.get()
+      if (roster.epoch !== epoch || !roster.preparing) return
+      const connection = this.#session?.connection
+      const line = connection?.getTransceivers().find(one => one.receiver.track.kind === 'audio')
+      const flows = line?.currentDirection === 'sendrecv' && connection?.connectionState === 'connected'
+      if (flows && connection.signalingState === 'stable') return this.#tell({ epoch, ready: true })
+      await pause(50)
+    }
+  }
+
+  #hear(event: IncomingInfoEvent | OutgoingInfoEvent): void {
+    const { info, originator } = event
+    if ((originator as string) !== 'remote' || !info.contentType?.startsWith(infoType)) return
+    let told: { tiles?: Record<string, number | null> }
+    try {
+      told = JSON.parse(info.body) as typeof told
+    } catch {
+      // Of a newer server than this page; the roster still tells the rest.
+      return
+    }
+    for (const [mid, member] of Object.entries(told.tiles ?? {})) {
+      if (member === null) this.#tileOf.delete(mid)
+      else this.#tileOf.set(mid, member)
+    }
+    this.#show()
+  }
+
+  /** Who shows what, by the way that is played; one that has no picture there keeps the other's. */
+  #show(): void {
+    if (this.ended) return
+    const pictures = new Map<number, MediaStream>()
+    for (const [mid, member] of this.#tileOf) {
+      const stream = this.#tile(mid)
+      if (stream) pictures.set(member, stream)
+    }
+    const { roster, self, showing } = this.view.get()
+    if (this.#mesh.playing)
+      for (const { id } of roster.members) {
+        const picture = this.#mesh.pair(id)?.picture
+        if (picture) pictures.set(id, picture)
+        else pictures.delete(id)
+      }
+    pictures.delete(self)
+    if (this.#picture && showing !== 'nothing') pictures.set(self, this.#picture)
+    this.view.set({ pictures })
+  }
+
+  #tile(mid: string): MediaStream | undefined {
+    const kept = this.#streams.get(mid)
+    if (kept) return kept
+    const track = this.#session?.connection.getTransceivers().find(one => one.mid === mid)?.receiver.track
+    if (track === undefined) return undefined
+    const made = new MediaStream([track])
+    this.#streams.set(mid, made)
+    return made
+  }
+
+  /** Who speaks: told by the focus, or heard in the pairs. */
+  #listen(): void {
+    const { roster, self, speaking, state } = this.view.get()
+    if (state !== 'talking') return
+    const now = new Set<number>()
+    if (this.#mesh.playing) {
+      for (const { id } of roster.members) if ((this.#mesh.pair(id)?.level() ?? 0) > speaksAbove) now.add(id)
+    } else if (roster.speaker !== undefined) now.add(roster.speaker)
+    now.delete(self)
+    if (now.size !== speaking.size || [...now].some(id => !speaking.has(id))) this.view.set({ speaking: now })
+  }
+
+  #apply(): void {
+    const { muted } = this.view.get()
+    for (const sender of this.#session?.connection?.getSenders() ?? [])
+      if (sender.track?.kind === 'audio') sender.track.enabled = !muted
+    this.#mesh.mute(muted)
+  }
+
+  async #changeMicrophone(): Promise<void> {
+    if (this.#microphone === undefined) return
+    const fresh = await this.#deps.devices.microphone()
+    stopAll(this.#microphone)
+    this.#microphone = fresh
+    const sender = this.#session?.connection.getSenders().find(one => one.track?.kind === 'audio')
+    await sender?.replaceTrack(fresh.getAudioTracks()[0]?.clone() ?? null)
+    await this.#mesh.renew('audio')
+    this.#apply()
+  }
+
+  /** The line towards the focus is made when it is first needed, and rests while nothing is shown. */
+  async #sendPicture(track: MediaStreamTrack | undefined): Promise<void> {
+    const session = this.#session
+    if (session === undefined || session.isEnded()) return
+    const line = this.#pictureLine(session.connection)
+    if (line === undefined && track === undefined) return
+    if (line === undefined && track !== undefined) {
+      const made = session.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: layers })
+      preferVideo(made)
+    } else if (line !== undefined) {
+      await line.sender.replaceTrack(track ?? null)
+      const direction = track === undefined ? 'inactive' : 'sendonly'
+      if (line.direction === direction) return
+      line.direction = direction
+    }
+    await reoffer(session)
+  }
+
+  #pictureLine(connection: RTCPeerConnection): RTCRtpTransceiver | undefined {
+    // Ours is the one that was made to send; tiles never were.
+    return connection
+      .getTransceivers()
+      .find(one => one.receiver.track.kind === 'video' && one.sender.getParameters().encodings.length > 1)
+  }
+
+  #tell(message: object): void {
+    const session = this.#session
+    // JsSIP gives up a call that it cannot send to.
+    if (session?.isEstablished() && this.#deps.sip()?.connected()) session.sendInfo(infoType, JSON.stringify(message))
+  }
+
+  #gone({ originator, cause, message }: EndEvent): void {
+    const { since } = this.view.get()
+    const status = (message as { status_code?: number } | null)?.status_code
+    const broken = (originator as string) !== 'remote' && ['Connection Error', 'Request Timeout'].includes(cause)
+    if (broken && !this.#byUser && since !== undefined) return void this.#reattach()
+    if (since !== undefined) return this.end('ended')
+    if (status === 486) return this.end('meetingFull')
+    if (status === 403) return this.end('meetingLocked')
+    if (status === 503) return this.end('notReady')
+    this.end(status === 404 ? 'notFound' : 'failed')
+  }
+
+  async #reattach(): Promise<void> {
+    const lost = this.#session
+    const dialog = lost && dialogOf(lost)
+    const { name, since, muted } = this.view.get()
+    if (dialog === undefined) return this.end('connectionLost')
+    this.view.set({ state: 'mending' })
+    const saved: SavedMeeting = {
+      meeting: true,
+      dialog,
+      address: this.address,
+      name,
+      since: since ?? 0,
+      muted,
+      at: Date.now(),
+    }
+    const session = await this.#deps.reattach(saved, this.#options())
+    if (this.ended) return void session?.terminate()
+    if (session === undefined) return this.end('connectionLost')
+    this.#attach(session)
+    this.#entered(session)
+    await this.#sendPicture(this.#picture?.getVideoTracks()[0])
+  }
+}
+
+/** Lines to hear more speakers on, and tiles. */
+function addLines(connection: RTCPeerConnection, voices: number): void {
+  for (let n = 0; n < voices; n++) connection.addTransceiver('audio', { direction: 'recvonly' })
+  for (let n = 0; n < tiles; n++) preferVideo(connection.addTransceiver('video', { direction: 'recvonly' }))
+}
+
+/** One codec: nine lines with all that a browser knows would not fit into one SIP message. */
+function preferVideo(transceiver: RTCRtpTransceiver): void {
+  const all = RTCRtpReceiver.getCapabilities('video')?.codecs ?? []
+  const wanted = all.filter(codec => /^video\/(vp8|rtx)$/i.test(codec.mimeType))
+  if (wanted.some(codec => /vp8/i.test(codec.mimeType))) transceiver.setCodecPreferences(wanted)
+}
+
+function stopAll(stream: MediaStream | undefined): void {
+  for (const track of stream?.getTracks() ?? []) track.stop()
+}
