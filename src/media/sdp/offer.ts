@@ -90,9 +90,10 @@ function ended(line: OurLine): OurLine {
   return { ...line, rejected: true, direction: 'inactive', extensions: [], rids: [], sender: undefined }
 }
 
-// In a BUNDLE group an id means the same on every line (RFC 8843 section 9.1.2); who came first keeps it.
+// In a BUNDLE group an id means the same on every line (RFC 8843 section 9.1.2); who came first keeps it. Nor gets an extension a
+// second id: Chromium's next offer would renumber the lines that are there.
 function withoutClashes(line: OurLine, others: readonly OurLine[]): OurLine['extensions'] {
-  const taken = others.flatMap(one => (one.transport === line.transport && !one.rejected ? one.extensions : []))
+  const taken = others.flatMap(one => (one.rejected ? [] : one.extensions))
   return line.extensions.filter(({ id, uri }) => taken.every(one => (one.id === id) === (one.uri === uri)))
 }
 

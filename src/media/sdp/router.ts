@@ -8,9 +8,10 @@ import type { Extension, WebRtcLine } from './webrtc.ts'
 // How a browser's numbers meet mediasoup's. A consumer sends the payload types that its producer was mapped to when it was
 // produced, and header extensions under mediasoup's own ids, whatever was negotiated. So:
 // - on a line that the browser has offered, only that may be sent whose producer was made right after
-//   `router.updateMediaCodecs(dialect(line))`, in the same tick; `fits` tells. There is no bandwidth estimation on it.
-// - a transport (BUNDLE group) of which we have made the first offer has mediasoup's numbers and ids throughout, and
-//   bandwidth estimation: the place for other people's video. A browser takes a second group in any later offer of ours.
+//   `router.updateMediaCodecs(dialect(line))`, in the same tick; `fits` tells.
+// - unless the browser took mediasoup's ids (it answered us first, or the page wrote them into its offer), its packets are
+//   told by the SSRC that we announce, and there is no bandwidth estimation for what it is sent.
+// - all lines stay in one BUNDLE group: with two, Chromium 156 cannot make an offer any more ("has changed group").
 
 /** The codecs of every router, numbered as Chromium numbers them where that can be chosen. */
 export const routerCodecs: types.RouterRtpCodecCapability[] = [
