@@ -21,6 +21,8 @@ export class End {
   playing: Playing | undefined
   /** On hold. */
   waits = false
+  /** Called when its media flows. */
+  onFlow: (() => void) | undefined
   /** Told what happens to the media leg. */
   onEvent: (event: LegEvent) => void = () => undefined
   released = false
@@ -90,6 +92,8 @@ export interface Anchor {
   /** A new offer for a leg that is there. */
   reoffer(to: End, streams?: readonly Stream[]): Promise<string>
   streams(end: End): Stream[]
+  /** Resolves when the end's media flows, or after `ms`. */
+  flows(end: End, ms: number): Promise<void>
   /** Lets two ends hear each other. */
   connect(one: End, other: End): Promise<void>
   /** Music for who waits, or its end. */
@@ -130,7 +134,10 @@ export function createAnchor(deps: AnchorDeps, call: string): Anchor {
       towards: end.address,
       near: call,
       label: { call },
-      onEvent: event => end.onEvent(event),
+      onEvent(event) {
+        if (event.type === 'media') end.onFlow?.()
+        end.onEvent(event)
+      },
       ...wish,
     })
     if (end.released) {
@@ -192,6 +199,14 @@ export function createAnchor(deps: AnchorDeps, call: string): Anchor {
       to.sdp = await media().offer(to.leg ?? '', streams ? { streams } : undefined)
       return to.sdp
     },
+    flows: (end, ms) =>
+      new Promise(resolve => {
+        const timer = setTimeout(resolve, ms)
+        end.onFlow = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      }),
     streams: end => (end.leg === undefined ? [] : media().streams(end.leg)),
     connect,
     async hold(end, on) {

@@ -101,11 +101,13 @@ async function exchangeAnchored(call: Conversation, leg: Leg, peer: Leg, req: In
   req.on('update', (_update, answer) => reply(answer, 491))
   try {
     const how = { anchor: call.anchor, leg, peer, req, onSent: (one: Sent) => (sent = one) }
-    const outcome = await (isAnchored(leg, peer) ? renegotiate(how) : relay(how))
+    const moves = !isAnchored(leg, peer)
+    const outcome = await (moves ? relay(how) : renegotiate(how))
     leg.asked = peer.asking = false
     if (call.state === 'ended') return
     if (outcome.asked) endIfGone(call, peer, outcome.asked)
     if (outcome.status >= 300) return reply(res, outcome.status, { reason: outcome.reason })
+    if (moves) call.log.info('media moves from the direct way to this server')
     leg.localSdp = outcome.body ?? ''
     if (req.body) leg.remoteSdp = req.body
     if (outcome.onAck) leg.onAck = ack => void onLateAnswer(call, leg, ack, outcome.onAck!)

@@ -39,15 +39,21 @@ export function wantsRelay(req: Incoming, leg: Leg, peer: Leg): boolean {
   return both && (req.get('Media-Path') ?? '').trim().toLowerCase() === 'relay'
 }
 
+// Two browsers that begin new DTLS associations at once would shake hands with each other, where the direct way still
+// carries something: the second one begins when the first has come to the server, or after this time.
+const switchMs = 2000
+
 /** Puts a direct call of two browsers on this server. Throws Refusal. */
 export async function relay(how: Renegotiation): Promise<Outcome> {
   const { anchor, leg, peer, req } = how
   const offer = req.body ?? ''
   try {
     const sdp = await anchor.offer(peer.end, { like: offer, after: peer.remoteSdp })
+    const flows = anchor.flows(peer.end, switchMs)
     const asked = await ask(how, sdp)
     if (asked.status >= 300) return refused(how, asked)
     await anchor.accept(peer.end, asked.response?.body)
+    await flows
     const body = await anchor.answer(leg.end, offer, peer.end)
     await anchor.connect(leg.end, peer.end)
     return { status: 200, body, asked }

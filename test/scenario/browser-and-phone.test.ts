@@ -3,7 +3,10 @@ import { after, afterEach, before, test } from 'node:test'
 import type { CallView } from '../../src/calls/calls.ts'
 import { type Baresip, startBaresip } from '../support/baresip.ts'
 import { type ForeignPage, openBrowser, type TestBrowser } from '../support/browser.ts'
+import { createPhone } from '../support/phone.ts'
+import { createRtpPhone } from '../support/rtp-phone.ts'
 import { freePorts, startVaartha, type TestServer } from '../support/server.ts'
+import { createUdpPeer, sipResponse } from '../support/sip-peer.ts'
 import { secondsOf } from '../support/tone.ts'
 
 // Browsers with libraries that know nothing of this server, and plain phones: their media passes the server. Everybody has
@@ -38,6 +41,7 @@ after(async () => {
 async function page(library: 'jssip' | 'sipjs', user: string, tone: number): Promise<ForeignPage> {
   const password = await server.addUser(user)
   const one = await browser.foreign(library, tone)
+  await one.page.evaluate(onlyLoopback)
   await one.register({ uri: uri(user), password, server: `ws://127.0.0.1:${server.ports.http}/sip` })
   return one
 }
@@ -50,6 +54,16 @@ async function phone(user: 'bob' | 'kid', answer: 'auto' | 'manual' = 'auto', ac
   return one
 }
 
+// A page sees all networks of this machine, and takes another one for better than the loopback that the server has.
+const onlyLoopback = `{
+  const { prototype } = RTCPeerConnection
+  const take = prototype.setRemoteDescription
+  const near = line => !line.startsWith('a=candidate') || line.includes(' 127.0.0.1 ')
+  prototype.setRemoteDescription = function ({ type, sdp }) {
+    return take.call(this, { type, sdp: sdp.split('\\r\\n').filter(near).join('\\r\\n') })
+  }
+}`
+
 /** Resolves when a phone has heard a tone for so long in one of its calls. */
 async function hears(one: Baresip, hz: number, seconds = 0.6): Promise<void> {
   const until = Date.now() + 15_000
@@ -57,6 +71,14 @@ async function hears(one: Baresip, hz: number, seconds = 0.6): Promise<void> {
   while (longest() < seconds) {
     if (Date.now() > until) assert.fail(`${one.user} heard ${hz} Hz for ${longest()} s\n${one.log().slice(-2000)}`)
     await new Promise(done => setTimeout(done, 100))
+  }
+}
+
+async function logged(text: string): Promise<void> {
+  const until = Date.now() + 10_000
+  while (!server.log().includes(text)) {
+    if (Date.now() > until) assert.fail(`the server did not say: ${text}`)
+    await new Promise(done => setTimeout(done, 50))
   }
 }
 
@@ -175,6 +197,32 @@ test('a page rings a phone and gives up; a phone declines', async () => {
   await jay.until({ call: 'failed', status: 486 })
 })
 
+test('a page hears what a phone plays before it answers', async () => {
+  const password = await server.addUser('box')
+  const peer = await createUdpPeer(server.ports.sip)
+  const box = createPhone({ peer, user: 'box', domain: server.domain, password })
+  const sound = await createRtpPhone({ tone: 800 })
+  await box.register()
+  await jay.client('call', uri('box'))
+  const invite = await peer.request('INVITE')
+  const [, port] = /m=audio (\d+)/.exec(invite.body) ?? []
+  sound.aim({ rtpPort: Number(port), rtcpPort: Number(port) + 1 })
+  const body = `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${sound.port} RTP/AVP 0\r\n`
+  const answer = { tag: 'box', contact: peer.port, body }
+  peer.send(sipResponse(invite, 183, answer))
+  const talks = sound.talk(300, { everyMs: 20 })
+  await jay.hears([800])
+  assert.equal((await jay.state()).call, 'progress')
+  peer.send(sipResponse(invite, 200, answer))
+  await jay.until({ call: 'confirmed' })
+  await jay.hears([800])
+  await jay.client('hangUp')
+  peer.send(sipResponse(await peer.request('BYE'), 200))
+  await talks
+  sound.close()
+  peer.close()
+})
+
 test('echo and delay test: a page and a phone hear themselves', async () => {
   await jay.client('call', uri('echo'))
   await jay.until({ call: 'confirmed' })
@@ -201,12 +249,24 @@ test('a worker that is killed in a call is replaced, and both are heard again', 
   await bob.event('CALL_CLOSED')
 })
 
+test('blind transfer of a page that talked directly with a page: it goes on with a phone', async () => {
+  const bob = await phone('bob')
+  await jay.client('call', uri('sue'))
+  await Promise.all([jay.until({ call: 'confirmed' }), sue.until({ call: 'confirmed' })])
+  await Promise.all([jay.hears([600]), sue.hears([400])])
+  await jay.client('refer', uri('bob'))
+  await bob.event('CALL_ESTABLISHED')
+  await Promise.all([sue.hears([700]), hears(bob, 600)])
+  await sue.client('hangUp')
+  await bob.event('CALL_CLOSED')
+})
+
 test('two pages whose direct way fails go on through the server', async () => {
   await jay.client('call', uri('sue'))
   await Promise.all([jay.until({ call: 'confirmed' }), sue.until({ call: 'confirmed' })])
   await Promise.all([jay.hears([600]), sue.hears([400])])
   await jay.client('restartIce', ['Media-Path: relay'])
-  await sue.page.waitForTimeout(300)
+  await logged('media moves from the direct way to this server')
   await Promise.all([jay.hears([600]), sue.hears([400])])
   await jay.client('hangUp')
   await sue.until({ call: 'ended' })

@@ -96,8 +96,20 @@ function formats({ codecs }: OurLine): Pick<MediaLine, 'rtp' | 'fmtp' | 'rtcpFb'
 
 type Candidate = OurSession['transports'][number]['candidates'][number]
 
+// mediasoup's priorities are lower than any browser's. A call that moves from the direct way to this server would keep to
+// the old way for seconds, until that has died: ours go above, in the same order (RFC 8445 section 5.1.2).
+const raise = 2 ** 30 - 2 ** 22
+
 function candidateLine({ foundation, priority, address, port, protocol, type, tcpType }: Candidate) {
-  const line = { foundation, component: 1, transport: protocol, priority, ip: address, port, type }
+  const line = {
+    foundation,
+    component: 1,
+    transport: protocol,
+    priority: Math.min(priority + raise, 2 ** 31 - 1),
+    ip: address,
+    port,
+    type,
+  }
   return tcpType === undefined ? line : { ...line, tcptype: tcpType }
 }
 
