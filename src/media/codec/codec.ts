@@ -10,7 +10,7 @@ import { createResampler, type Resampler } from './resample.ts'
 export interface Decoder {
   /** Whatever length the payload has; undefined when it is no payload of this codec. Valid until the next call. */
   decode(payload: Uint8Array): Int16Array | undefined
-  /** About `samples` in place of a packet that was lost; empty when nothing is known yet. Valid until the next call. */
+  /** `samples` or a few more in place of a packet that was lost; empty while the codec is being made. Valid until the next call. */
   conceal(samples: number): Int16Array
   /** The lost packet before `payload`, as far as `payload` tells (Opus in-band FEC). */
   decodeFec?(payload: Uint8Array, samples: number): Int16Array | undefined

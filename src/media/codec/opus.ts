@@ -80,7 +80,7 @@ export async function loadOpus(rate: 16000 | 48000, options: OpusOptions = {}): 
     }),
   )
   return {
-    decoder: () => new OpusDecoder(decoders),
+    decoder: () => new OpusDecoder(decoders, rate),
     encoder: () => new OpusEncoder(encoders),
     free() {
       decoders.free()
@@ -94,9 +94,12 @@ const NOTHING = new Int16Array(0)
 class OpusDecoder implements Decoder {
   #handle: OpusDecoderHandle | undefined
   readonly #spares: Spares<OpusDecoderHandle>
+  /** The shortest frame there is, 2.5 ms, in samples. */
+  readonly #least: number
 
-  constructor(spares: Spares<OpusDecoderHandle>) {
+  constructor(spares: Spares<OpusDecoderHandle>, rate: number) {
     this.#spares = spares
+    this.#least = rate / 400
     this.#handle = spares.take()
   }
 
@@ -105,12 +108,17 @@ class OpusDecoder implements Decoder {
   }
 
   decodeFec(payload: Uint8Array, samples: number): Int16Array | undefined {
-    return this.#run(handle => handle.decode(payload, { decodeFec: true, frameSize: samples }), payload)
+    return this.#run(handle => handle.decode(payload, { decodeFec: true, frameSize: this.#frames(samples) }), payload)
   }
 
   conceal(samples: number): Int16Array {
     this.#handle ??= this.#spares.take()
-    return this.#handle?.decodePacketLoss(samples) ?? NOTHING
+    return this.#handle?.decodePacketLoss(this.#frames(samples)) ?? NOTHING
+  }
+
+  /** Gaps may be of any length, frames only multiples of 2.5 ms up to 120. */
+  #frames(samples: number): number {
+    return Math.min(48, Math.max(1, Math.ceil(samples / this.#least))) * this.#least
   }
 
   /** A stranger's bytes may be anything: what libopus refuses is no payload. */

@@ -25,6 +25,7 @@ export interface Outgoing {
  * state, and changing over is then not heard.
  */
 const CONVERGE_TICKS = 12
+const NOTHING = new Int16Array(0)
 /** Makes the sending side of one mix. */
 export function createOutgoing(codecs: Codecs, rate: MixRate): Outgoing {
   const groups = new Map<string, Group>()
@@ -110,9 +111,8 @@ class Group {
   }
 
   add(outlet: Outlet): void {
-    const window = new Int16Array(this.#window.length)
     const flags = { going: false, shared: false, mute: false }
-    this.#listeners.push({ outlet, window, encoder: undefined, together: 0, ...flags })
+    this.#listeners.push({ outlet, window: NOTHING, encoder: undefined, together: 0, ...flags })
   }
 
   remove(outlet: Outlet): void {
@@ -122,7 +122,7 @@ class Group {
 
   tick(common: Int16Array | undefined): void {
     const length = this.#append(common)
-    this.#fill += length
+    this.#fill = length === 0 ? 0 : this.#fill + length
     let from = 0
     for (; this.#fill - from >= this.#packet; from += this.#packet) this.#emit(from)
     if (from > 0) this.#shift(from)
@@ -134,6 +134,7 @@ class Group {
     for (const one of this.#listeners) {
       const { own } = one.outlet
       one.mute = !own && !common
+      if (one.mute) this.#rejoin(one)
       if (own) {
         length = own.length
         if (!one.encoder) this.#part(one)
@@ -150,6 +151,7 @@ class Group {
   /** Gives a listener an encoder of its own, which goes on where the shared one is. */
   #part(one: Listener): void {
     one.encoder = this.#make()
+    if (one.window.length === 0) one.window = new Int16Array(this.#window.length)
     one.encoder.takeOver(one.shared ? this.#encoder : undefined, this.#previous)
     one.window.set(this.#window.subarray(0, this.#fill))
   }

@@ -6,13 +6,13 @@ const FADE_MS = 5
 /** A short line of samples of one rate; what does not fit any more pushes out the oldest. */
 export class Queue {
   length = 0
-  readonly #samples: Int16Array
+  /** Made when first needed: of a hundred members few are ever heard. */
+  #samples = new Int16Array(0)
   readonly #rate: number
   #fading = 0
 
   constructor(rate: number) {
     this.#rate = rate
-    this.#samples = new Int16Array((rate * MOST_MS) / 1000)
   }
 
   /** Appends `count` samples, those of `pcm` and silence for what it lacks. */
@@ -31,6 +31,7 @@ export class Queue {
 
   /** Makes room for `count` samples at the end and gives its index. */
   #room(count: number): number {
+    if (this.#samples.length === 0) this.#samples = new Int16Array((this.#rate * MOST_MS) / 1000)
     const over = this.length + count - this.#samples.length
     if (over > 0) this.#drop(Math.min(over, this.length))
     const from = this.length
@@ -60,6 +61,8 @@ export class Queue {
   keepLast(count: number): void {
     if (this.length >= count) return this.#drop(this.length - count)
     const lacking = count - this.length
+    this.#room(lacking)
+    this.length = count - lacking
     this.#samples.copyWithin(lacking, 0, this.length)
     this.#samples.fill(0, 0, lacking)
     this.length = count

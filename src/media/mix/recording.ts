@@ -123,7 +123,8 @@ export function createRecording(options: RecordingOptions): Recording {
       one.file.write(one.ogg.end())
     }
     const files = await Promise.all(list.map(one => one.file.end()))
-    return list.map((one, i) => ({ ...files[i]!, speaker: one.speaker, seconds: one.ogg.seconds }))
+    const told = list.map((one, i) => ({ ...files[i]!, speaker: one.speaker, seconds: one.ogg.seconds }))
+    return told.filter(file => file.bytes > 0)
   }
 }
 

@@ -18,8 +18,9 @@ const SPEECH_LEAST = -55
 const NOISE_MOST = -42
 const ABOVE_NOISE = 10
 const NOISE_RISE_PER_S = 1.5
-/** Packets in a row that make a beginning: a click is none. */
+/** Packets in a row that make a beginning: a click is none. One is enough when it is a long one. */
 const ATTACK = 2
+const LONG_MS = 35
 const HANG_MS = 400
 
 /** Makes the activity of one member, silent at first. */
@@ -39,7 +40,7 @@ export function createActivity(): Activity {
       noise = db < noise ? Math.max(db, -75) : Math.min(db, NOISE_MOST, noise + (NOISE_RISE_PER_S * passed) / 1000)
       self.loudness += (db - self.loudness) * (db > self.loudness ? 0.4 : 0.08)
       const over = db > Math.max(SPEECH_LEAST, noise + ABOVE_NOISE)
-      loud = over ? loud + 1 : 0
+      loud = over ? loud + (passed > LONG_MS ? ATTACK : 1) : 0
       if (loud >= ATTACK || (over && self.speaking)) {
         self.heardAt = now
         self.speaking = true

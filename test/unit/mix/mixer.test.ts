@@ -422,6 +422,27 @@ describe('mixer', () => {
     assert.ok(party.packets.length >= 390)
   })
 
+  it('bears timestamps that creep, leap and lose a beat', async () => {
+    const listener = await enter('listener')
+    let seed = 5
+    const random = (below: number) => ((seed = (seed * 1_103_515_245 + 12_345) & 0x7fffffff) >> 8) % below
+    for (const codec of ['opus', 'PCMU'] as const) {
+      const speaker = await enter(codec, { codec: payloadTypes[codec], tone: 400 })
+      let [timestamp, sequence] = [0, 0]
+      for (let i = 0; i < 300; i++) {
+        now += 20
+        timestamp =
+          (timestamp + payloadTypes[codec].clockRate / 50 + random(40) - 15 + (i % 40 === 39 ? 5000 : 0)) >>> 0
+        sequence = (sequence + (i % 7 === 6 ? 2 : 1)) & 0xffff
+        speaker.say({ timestamp, sequence })
+        mixer.tick()
+        if (i % 20 === 0) await settle()
+      }
+      speaker.leave()
+    }
+    assert.ok(listener.packets.length >= 600)
+  })
+
   it('closes twice and does nothing afterwards', async () => {
     const party = await enter('party', { tone: 400 })
     await pass(100)

@@ -179,7 +179,7 @@ describe('recording', () => {
       recording.voice('a', frame(500, i))
       if (i % 20 === 0) await new Promise(resolve => setImmediate(resolve))
     }
-    await recording.stop()
+    assert.deepEqual(await recording.stop(), [])
     assert.equal(failures.length, 1)
     assert.match(failures[0]!, /ENOENT/)
   })
