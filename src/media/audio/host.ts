@@ -1,3 +1,4 @@
+import { threadId } from 'node:worker_threads'
 import { Refusal } from '../../errors.ts'
 import type { AudioEngine, AudioStats, TrunkEnd } from './audio.ts'
 import { createEcho } from './echo.ts'
@@ -45,7 +46,8 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
   const playing = new Map<string, Mixing>()
   const recordings = new Map<string, Mixing>()
   let last = 0
-  const nextId = (letter: string) => `${letter}${++last}`
+  // Ids of a thread that has died must not mean something else in the next one.
+  const nextId = (letter: string) => `${letter}${threadId}-${++last}`
   const timer = setInterval(() => {
     const now = hub.now()
     for (const port of ports.values()) port.tick(now)
