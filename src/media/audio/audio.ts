@@ -28,6 +28,8 @@ export interface PortRemote {
   /** Of the c= line; packets go there until its own packets show another place (symmetric RTP). */
   address: string
   port: number
+  /** Where its signalling comes from: a phone behind a NAT sends its packets from there too. */
+  signalling?: string | undefined
   /** 0: RTCP on the RTP port (RFC 5761). */
   rtcpPort: number
   send: PayloadType

@@ -96,8 +96,8 @@ class PhonePort implements Port {
     if (keys?.suite !== before?.suite || keys?.receive !== before?.receive) {
       this.#receiver = keys && createSrtpReceiver(keys.suite, keys.receive)
     }
-    this.#latch.expect(remote.address, remote.port, now)
-    if (remote.rtcpPort !== 0) this.#rtcpLatch.expect(remote.address, remote.rtcpPort, now)
+    this.#latch.expect(remote.address, remote.port, now, remote.signalling)
+    if (remote.rtcpPort !== 0) this.#rtcpLatch.expect(remote.address, remote.rtcpPort, now, remote.signalling)
     // A port of 0 or an unspecified address (RFC 2543's way to hold) is nowhere to send to.
     const reachable = remote.port !== 0 && remote.address !== '0.0.0.0' && remote.address !== '::'
     const speaks = reachable && (direction === 'sendrecv' || direction === 'sendonly')

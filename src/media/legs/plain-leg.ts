@@ -45,6 +45,7 @@ export class PlainLeg implements Leg {
   /** A key for each direction's life; a phone that offers none is sent none. */
   readonly #key = randomBytes(30).toString('base64')
   readonly #secure: boolean
+  readonly #signalling: string
   readonly #sessionId = String(randomInt(1, 2 ** 47))
   #stream: Stream
   #port: { end: string; rtpPort: number; rtcpPort: number } | undefined
@@ -53,13 +54,14 @@ export class PlainLeg implements Leg {
   #offered: PlainOurs | undefined
   #closed = false
 
-  constructor(deps: PlainLegDeps, wish: Pick<LegWish, 'streams' | 'secure'>) {
+  constructor(deps: PlainLegDeps, wish: Pick<LegWish, 'streams' | 'secure' | 'towards'>) {
     this.#deps = deps
     this.id = deps.id
     this.log = deps.log
     this.born = deps.now()
     this.tell = deps.tell
     this.#secure = wish.secure ?? false
+    this.#signalling = wish.towards
     this.#stream = audioOf(wish.streams) ?? voice
   }
 
@@ -153,7 +155,7 @@ export class PlainLeg implements Leg {
   async #agree(ours: PlainOurs, remote: PlainRemote): Promise<void> {
     const port = agree(ours, remote)
     const { end } = await this.#open()
-    await this.#deps.audio.setPort(end, port)
+    await this.#deps.audio.setPort(end, { ...port, signalling: this.#signalling })
     this.#agreed = { ours, remote, codec: port.send.codec }
     this.log.debug({ codec: port.send.codec, direction: port.direction, secure: port.srtp !== undefined }, 'agreed')
     await this.#deps.onAgreed()

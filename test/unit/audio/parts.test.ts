@@ -35,6 +35,14 @@ test('a phone behind a NAT that is first heard late is believed when its address
   assert.equal(latch.judge('10.0.0.1', 9998, latchWindowMs + 3, false), 'foreign')
 })
 
+test('a phone behind a NAT is believed at the address of its signalling, whoever was quicker', () => {
+  const latch = createLatch()
+  latch.expect('10.0.0.1', 4000, 0, '198.51.100.4')
+  assert.equal(latch.judge('192.0.2.8', 4000, 1, false), 'moved')
+  assert.equal(latch.judge('198.51.100.4', 31_000, latchWindowMs * 4, false), 'moved')
+  assert.equal(latch.judge('192.0.2.8', 4000, latchWindowMs * 4, false), 'foreign')
+})
+
 test('the last packets of a place that signalling has left do not bring it back', () => {
   const latch = createLatch()
   latch.expect('10.0.0.1', 4000, 0)
