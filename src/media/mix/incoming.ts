@@ -30,8 +30,10 @@ const WARM = 3
 /** By how much a stream is shifted at once, in ms, and how far off it must be before it is. */
 const SHIFT_MS = 5
 const QUIET_OFF_MS = 8
-const LOUD_OFF_MS = 80
-/** Below this mean amplitude a shift is not heard. */
+const LOUD_OFF_MS = 40
+/** Ticks between two shifts that may be heard. */
+const LOUD_EVERY = 10
+/** A shift is not heard below this mean amplitude, nor below a quarter of what is usual. */
 const QUIET = 100
 const FRAME_MS = 20
 const NOTHING = new Int16Array(0)
@@ -49,6 +51,8 @@ export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number)
   /** Samples of the last packet that went by unheard whose time has not come yet. */
   let owed = 0
   let quiet = true
+  let usual = 0
+  let sinceShift = 0
   let lostBefore = 0
 
   /** Another codec or another stream: nothing of the old one is of use. */
@@ -119,12 +123,20 @@ export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number)
     return something
   }
 
-  /** By how many ms the stream is to be shifted in this tick: in quiet whenever it is off, else only when far off. */
+  /** By how many ms the stream is to be shifted in this tick: in quiet whenever it is off, else seldom and when far off. */
   function shift(): number {
+    sinceShift++
     const off = jitter!.surplus()
-    const bound = quiet ? QUIET_OFF_MS : LOUD_OFF_MS
-    if (off > bound) return SHIFT_MS
-    return off < -bound && quiet ? -SHIFT_MS : 0
+    if (quiet) return off > QUIET_OFF_MS ? SHIFT_MS : off < -QUIET_OFF_MS ? -SHIFT_MS : 0
+    if (off < LOUD_OFF_MS || sinceShift < LOUD_EVERY) return 0
+    sinceShift = 0
+    return SHIFT_MS
+  }
+
+  function listenFor(pcm: Int16Array): void {
+    const mean = meanOf(pcm)
+    usual += (mean - usual) / 100
+    quiet = mean < Math.max(QUIET, usual / 4)
   }
 
   return {
@@ -138,7 +150,7 @@ export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number)
       const by = shift()
       const something = fill(FRAME_MS + by)
       queue.take(frame, (by * rate) / 1000)
-      quiet = meanOf(frame) < QUIET
+      listenFor(frame)
       return something ? frame : undefined
     },
     pass() {
@@ -149,9 +161,8 @@ export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number)
         owed = queue.length
         queue.clear()
       }
-      const off = jitter.surplus()
-      const by = off > QUIET_OFF_MS ? SHIFT_MS : off < -QUIET_OFF_MS ? -SHIFT_MS : 0
       quiet = true
+      const by = shift()
       for (const due of jitter.pull(FRAME_MS + by)) {
         owed += toRate(due.samples)
         if (due.kind !== 'packet') continue

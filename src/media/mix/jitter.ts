@@ -237,6 +237,12 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
       if (skip === gap) return next(0)
       gap -= skip
     }
+    if (missing > 0 && !resting && skip === 0 && delay < target() - FRAME_MS / 2) {
+      // The network needs more time than the stream has: what is missing is perhaps only late, and a gap is to be heard
+      // in any case, so that the time is gained here.
+      delay += FRAME_MS
+      return { kind: 'lost', samples: frame, next: undefined }
+    }
     const samples = Math.min(gap, frame)
     advance(samples)
     if (missing <= 0 || resting || gap > JUMP_MS * perMs) return { kind: 'pause', samples }

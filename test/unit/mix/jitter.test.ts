@@ -122,6 +122,11 @@ describe('jitter buffer', () => {
     assert.ok(Math.max(...last(calmed.delays, 50)) <= 45, `${Math.max(...last(calmed.delays, 50))} ms after the storm`)
   })
 
+  it('gains time in a storm though nobody ever pauses', () => {
+    const { count } = run({ seconds: 20, network: n => chance(n) * 80 })
+    assert.ok(count('lost', 150) < 850 * 0.06, `${count('lost', 150)} losses of 850`)
+  })
+
   it('never waits more than 200 ms, however bad it is', () => {
     const { buffer } = run({ seconds: 40, network: n => chance(n) * 600, steer: true })
     const wished = buffer.stats.delayMs - buffer.surplus()
