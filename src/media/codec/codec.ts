@@ -1,4 +1,5 @@
 import type { AudioCodec } from '../audio/audio.ts'
+import type { Decoder, Encoder, MixRate } from './coder.ts'
 import { type Concealer, createConcealer } from './conceal.ts'
 import { compress, expand, type Law } from './g711.ts'
 import { G722Decoder, G722Encoder } from './g722.ts'
@@ -6,30 +7,7 @@ import { createLevelMeter, type LevelMeter } from './level.ts'
 import type { Opus, OpusOptions } from './opus.ts'
 import { createResampler, type Resampler } from './resample.ts'
 
-/** Turns one stream's payloads into PCM (16 bit, one channel, at the rate that was asked for). */
-export interface Decoder {
-  /** Whatever length the payload has; undefined when it is no payload of this codec. Valid until the next call. */
-  decode(payload: Uint8Array): Int16Array | undefined
-  /** `samples` or a few more in place of a packet that was lost; empty while the codec is being made. Valid until the next call. */
-  conceal(samples: number): Int16Array
-  /** The lost packet before `payload`, as far as `payload` tells (Opus in-band FEC). */
-  decodeFec?(payload: Uint8Array, samples: number): Int16Array | undefined
-  free(): void
-}
-
-/** Turns PCM of one rate into payloads of one stream. */
-export interface Encoder {
-  /** One packet for 10 to 60 ms of PCM; undefined in the moment in which the codec is still being made. Valid until the next call. */
-  encode(pcm: Int16Array): Uint8Array | undefined
-  /** The next frame leans on nothing earlier, for a listener changes over to this encoder. */
-  restart(): void
-  /**
-   * Called on a new encoder before its first frame, for a listener who comes from `from`, an encoder of the same kind
-   * that made its last frame of `previous`; undefined when that one has gone.
-   */
-  takeOver(from: Encoder | undefined, previous: Int16Array): void
-  free(): void
-}
+export type { Decoder, Encoder, MixRate }
 
 /** Codecs of one thread. */
 export interface Codecs {
@@ -39,8 +17,6 @@ export interface Codecs {
   meter(codec: AudioCodec): LevelMeter
   free(): void
 }
-
-export type MixRate = 16000 | 48000
 
 /** Loads what the codecs need (libopus is WebAssembly); codecs themselves are then made at once. */
 export async function loadCodecs(options: OpusOptions = {}): Promise<Codecs> {

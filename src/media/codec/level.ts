@@ -1,5 +1,5 @@
 import type { AudioCodec } from '../audio/audio.ts'
-import type { Decoder } from './codec.ts'
+import type { Decoder } from './coder.ts'
 import { type Law, sampleOf } from './g711.ts'
 import { G722Follower } from './g722.ts'
 import { opusVoice } from './opus-packet.ts'

@@ -6,7 +6,7 @@ import {
   type OpusDecoderHandle,
   type OpusEncoderHandle,
 } from 'libopus-wasm'
-import type { Decoder, Encoder } from './codec.ts'
+import type { Decoder, Encoder } from './coder.ts'
 
 // The only file that knows which Opus library we use. It makes its objects asynchronously; the mixer wants one at once,
 // in the tick in which somebody begins to speak. So a few are kept ready, and who takes one has the next one made.

@@ -3,7 +3,7 @@ import type { Codecs, Decoder, MixRate } from '../codec/codec.ts'
 import type { LevelMeter } from '../codec/level.ts'
 import { opusSamples } from '../codec/opus-packet.ts'
 import { createJitterBuffer, type JitterBuffer, type Timed } from './jitter.ts'
-import type { MixPacket } from './mixer.ts'
+import type { MixPacket } from './mix.ts'
 import { Queue } from './queue.ts'
 
 // What one member says: packets in, and every tick 20 ms of PCM, or only the passing of 20 ms while nobody listens.

@@ -1,5 +1,4 @@
 import type { MixRate } from '../codec/codec.ts'
-import type { Tone } from './tones.ts'
 
 // Music on hold, ours: a slow broken chord over a bass and a sparse melody, sixteen bars in 64 seconds, then again. It
 // is made as it is played: a dozen strings sound at a time.
@@ -113,8 +112,8 @@ function struck(bar: number, eighth: number, rate: number): Note[] {
   return notes
 }
 
-/** Music on hold from its beginning; once through when it is not to loop. */
-export function createHoldMusic(rate: MixRate, loop: boolean): Tone {
+/** Music on hold from its beginning, as a tone that is heard alone; once through when it is not to loop. */
+export function createHoldMusic(rate: MixRate, loop: boolean): { alone: boolean; add(sum: Int32Array): boolean } {
   let ringing: Note[] = []
   let frame = 0
   return {

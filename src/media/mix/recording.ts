@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Encoder } from '../codec/codec.ts'
-import type { RecordedFile } from './mixer.ts'
+import type { RecordedFile } from './mix.ts'
 import { createOggOpus } from './ogg.ts'
 
 // Recordings of one meeting: a file of the mix and, if wished, one per speaker, all beginning at the same moment. The

@@ -1,7 +1,7 @@
 import type { PayloadType } from '../audio/audio.ts'
 import type { Codecs, Encoder, MixRate } from '../codec/codec.ts'
 import { opusSamples } from '../codec/opus-packet.ts'
-import type { MixerEvent, MixPacket, SlotSend } from './mixer.ts'
+import type { MixerEvent, MixPacket, SlotSend } from './mix.ts'
 import { type Candidate, createChoice } from './speakers.ts'
 
 // Speaker slots: streams towards the SFU, each of which carries whoever holds it. A browser in a hundred then receives
