@@ -1,6 +1,6 @@
 import type { EndEvent, RTCSession } from 'jssip/lib/RTCSession'
 import type { Devices } from './devices.ts'
-import { type DialogId, dialogOf, pause, reoffer } from './jssip.ts'
+import { type DialogId, dialogOf, follow, reoffer } from './jssip.ts'
 import { mend } from './mend.ts'
 import { judge, type Quality, type Sample, sampleOf } from './quality.ts'
 import { createStore, type Store } from './store.ts'
@@ -104,45 +104,17 @@ export class Call {
     this.#session = session
     this.#stream = stream ?? this.#stream
     this.#uri = session.remote_identity.uri.toString()
-    const mine =
-      <A extends unknown[]>(action: (...args: A) => void) =>
-      (...args: A) => {
-        if (this.#session === session && !this.ended) action(...args)
-      }
-    session.on(
-      'peerconnection',
-      mine(() => this.#follow(session)),
-    )
-    session.on('icecandidate', ({ ready }) => void pause(400).then(ready))
-    session.on(
-      'progress',
-      mine(() => this.#progress(session)),
-    )
-    session.on(
-      'accepted',
-      mine(() => this.#talking()),
-    )
-    session.on(
-      'confirmed',
-      mine(() => this.#talking()),
-    )
-    session.on(
-      'sdp',
-      mine((event: { originator: string; sdp: string }) => this.#readSdp(event)),
-    )
-    // JsSIP has opened the microphone by itself, whether one is muted or not.
-    session.on(
-      'unhold',
-      mine(() => this.#apply()),
-    )
-    session.on(
-      'ended',
-      mine((event: EndEvent) => this.#gone(event)),
-    )
-    session.on(
-      'failed',
-      mine((event: EndEvent) => this.#gone(event)),
-    )
+    follow(session, () => this.#session === session && !this.ended, {
+      peerconnection: () => this.#follow(session),
+      progress: () => this.#progress(session),
+      accepted: () => this.#talking(),
+      confirmed: () => this.#talking(),
+      sdp: event => this.#readSdp(event),
+      // JsSIP has opened the microphone by itself, whether one is muted or not.
+      unhold: () => this.#apply(),
+      ended: event => this.#gone(event),
+      failed: event => this.#gone(event),
+    })
     // An outgoing session has its connection from the beginning.
     if (session.connection) this.#follow(session)
   }

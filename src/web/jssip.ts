@@ -1,4 +1,4 @@
-import type { RTCSession } from 'jssip/lib/RTCSession'
+import type { RTCSession, RTCSessionEventMap } from 'jssip/lib/RTCSession'
 import type { UA } from 'jssip/lib/UA'
 
 // The one place that reaches into JsSIP, whose exact version package.json pins. Its own hold() and renegotiate() end a
@@ -35,12 +35,24 @@ export function replacesHeader(id: DialogId): string {
   return `Replaces: ${id.callId};to-tag=${id.toTag};from-tag=${id.fromTag}`
 }
 
+/** Listens to a session for as long as `still` holds. ICE candidates are waited for shortly: all that matter are local. */
+export function follow(session: RTCSession, still: () => boolean, handlers: Partial<RTCSessionEventMap>): void {
+  session.on('icecandidate', ({ ready }) => void pause(gatherMs).then(ready))
+  for (const [name, handler] of Object.entries(handlers)) {
+    const guarded = (...values: unknown[]) => {
+      if (still()) (handler as (...values: unknown[]) => void)(...values)
+    }
+    session.on(name as keyof RTCSessionEventMap, guarded as never)
+  }
+}
+
 export interface Offer {
   headers?: string[]
   iceRestart?: boolean
 }
 
 const tries = 5
+const gatherMs = 400
 
 /** A re-INVITE with what the connection now offers; false when it was refused, and then all is as before. */
 export async function reoffer(session: RTCSession, offer: Offer = {}): Promise<boolean> {

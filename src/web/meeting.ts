@@ -1,66 +1,20 @@
-import type { EndEvent, IncomingInfoEvent, OutgoingInfoEvent, RTCSession } from 'jssip/lib/RTCSession'
+import type { EndEvent, IncomingInfoEvent, OutgoingEvent, OutgoingInfoEvent, RTCSession } from 'jssip/lib/RTCSession'
 import type { IncomingRequest, IncomingResponse } from 'jssip/lib/SIPMessage'
 import type { CallOptions } from 'jssip/lib/UA'
-import type { Devices } from './devices.ts'
-import { type DialogId, dialogOf, pause, reoffer } from './jssip.ts'
+import { addLines, FocusMedia } from './focus-media.ts'
+import { dialogOf, follow, pause, reoffer } from './jssip.ts'
+import { firstView, type MeetingDeps, type MeetingView, type SavedMeeting, whyNot } from './meeting-view.ts'
 import { mend } from './mend.ts'
 import { Mesh } from './mesh.ts'
-import { emptyRoster, type Roster } from './roster.ts'
-import type { Sip } from './sip.ts'
+import { openPicture, type Showing, stopAll } from './picture.ts'
+import type { Roster } from './roster.ts'
 import { createStore, type Store } from './store.ts'
 import { followRoster } from './subscription.ts'
 import type { Key } from './texts/texts.ts'
 
-export type Showing = 'nothing' | 'camera' | 'screen'
-
-/** What a screen shows of a meeting. */
-export interface MeetingView {
-  readonly id: string
-  readonly name: string
-  readonly state: 'calling' | 'incoming' | 'talking' | 'mending' | 'ended'
-  readonly since?: number
-  readonly roster: Roster
-  /** One's own id; 0 until it is known. */
-  readonly self: number
-  readonly muted: boolean
-  readonly showing: Showing
-  /** What members show, by their id; one's own too. */
-  readonly pictures: ReadonlyMap<number, MediaStream>
-  readonly speaking: ReadonlySet<number>
-  readonly why?: Key
-}
-
-export interface SavedMeeting {
-  meeting: true
-  dialog: DialogId
-  address: string
-  name: string
-  since: number
-  muted: boolean
-  at: number
-}
-
-export interface MeetingDeps {
-  devices: Devices
-  sip(): Sip | undefined
-  /** A new INVITE in place of a dialog that was lost; undefined when that cannot be had. */
-  reattach(saved: SavedMeeting, options: CallOptions): Promise<RTCSession | undefined>
-  onEnded(meeting: Meeting): void
-}
-
-// The first audio line hears the loudest, the others who speaks beside; tiles show so many at once.
-const slots = 5
-const tiles = 8
 const levelMs = 300
 const speaksAbove = 0.02
 const infoType = 'application/vaartha-meeting+json'
-// Three layers, from a thumbnail up, so that the SFU can give each what it shows.
-const layers: RTCRtpEncodingParameters[] = [
-  { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 120_000 },
-  { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 400_000 },
-  { rid: 'f', maxBitrate: 1_400_000 },
-]
-
 /**
  * A meeting: one dialog with its focus, and in a mesh a direct connection with each of the others beside it
  * (docs/meetings.md). What is played changes from one to the other when the focus says that all are ready.
@@ -71,12 +25,10 @@ export class Meeting {
   address: string
   readonly #deps: MeetingDeps
   readonly #mesh: Mesh
+  readonly #focus: FocusMedia
   #session: RTCSession | undefined
   #microphone: MediaStream | undefined
   #picture: MediaStream | undefined
-  #sounds: { element: HTMLAudioElement; stop(): void; mid: string | null }[] = []
-  #tileOf = new Map<string, number>()
-  #streams = new Map<string, MediaStream>()
   #roster: { renew(): void; close(): void } | undefined
   #restart: () => void = () => {}
   #reported = 0
@@ -87,17 +39,8 @@ export class Meeting {
   constructor(deps: MeetingDeps, view: { id: string; name: string; address: string; incoming?: boolean }) {
     this.#deps = deps
     this.address = view.address
-    this.view = createStore<MeetingView>({
-      id: view.id,
-      name: view.name,
-      state: view.incoming ? 'incoming' : 'calling',
-      roster: emptyRoster,
-      self: 0,
-      muted: false,
-      showing: 'nothing',
-      pictures: new Map(),
-      speaking: new Set(),
-    })
+    this.view = createStore<MeetingView>(firstView(view))
+    this.#focus = new FocusMedia(deps.devices)
     this.#mesh = new Mesh({
       devices: deps.devices,
       sip: deps.sip,
@@ -162,7 +105,7 @@ export class Meeting {
     })
     // It was called as a phone is; what a browser can do besides is asked for now.
     session.on('confirmed', () => {
-      addLines(session.connection, slots - 1)
+      addLines(session.connection)
       void reoffer(session).then(() => this.#tell({ mesh: true }))
     })
   }
@@ -184,28 +127,22 @@ export class Meeting {
 
   /** Shows the camera, the screen or nothing; false when the browser gives it not. */
   async display(what: Showing): Promise<boolean> {
-    let fresh: MediaStream | undefined
-    try {
-      if (what === 'camera') fresh = await this.#deps.devices.camera()
-      if (what === 'screen')
-        fresh = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } } })
-    } catch {
-      return false
-    }
+    const fresh = await openPicture(
+      this.#deps.devices,
+      what,
+      () => this.#picture === fresh && void this.display('nothing'),
+    )
+    if (fresh === 'refused') return false
     if (this.ended) {
       stopAll(fresh)
       return false
     }
     stopAll(this.#picture)
     this.#picture = fresh
-    const track = fresh?.getVideoTracks()[0]
-    if (track && what === 'screen') track.contentHint = 'detail'
-    // Ended by the browser's own button.
-    track?.addEventListener('ended', () => this.#picture === fresh && void this.display('nothing'))
     this.view.set({ showing: what })
     this.#show()
     await this.#mesh.renew('video')
-    await this.#sendPicture(track)
+    await this.#offerPicture()
     return true
   }
 
@@ -216,10 +153,7 @@ export class Meeting {
 
   /** Takes a pair call of this meeting; false when it is none. */
   takePair(session: RTCSession, header: string): boolean {
-    const { roster } = this.view.get()
-    const read = (name: string) => Number(new RegExp(`;\\s*${name}=(\\d+)`).exec(header)?.[1] ?? -1)
-    if (header.split(';')[0]?.trim() !== roster.meeting || this.ended) return false
-    return this.#mesh.take(session, read('from'), read('to'))
+    return !this.ended && this.#mesh.take(session, header)
   }
 
   networkChanged(): void {
@@ -244,7 +178,7 @@ export class Meeting {
     this.#unfollow()
     this.#roster?.close()
     this.#mesh.close()
-    for (const sound of this.#sounds) sound.stop()
+    this.#focus.stop()
     stopAll(this.#microphone)
     stopAll(this.#picture)
     this.view.set({ state: 'ended', why, pictures: new Map(), showing: 'nothing' })
@@ -270,7 +204,7 @@ export class Meeting {
       eventHandlers: {
         peerconnection: ({ peerconnection }) => {
           if (track) peerconnection.addTransceiver(track, { direction: 'sendrecv' })
-          addLines(peerconnection, slots - 1)
+          addLines(peerconnection)
         },
       },
     }
@@ -289,42 +223,19 @@ export class Meeting {
 
   #attach(session: RTCSession): void {
     this.#session = session
-    for (const sound of this.#sounds.splice(0)) sound.stop()
-    this.#tileOf.clear()
-    this.#streams.clear()
-    const mine =
-      <A extends unknown[]>(action: (...args: A) => void) =>
-      (...args: A) => {
-        if (this.#session === session && !this.ended) action(...args)
-      }
-    const gone = mine((event: EndEvent) => this.#gone(event))
-    const entered = mine((event: { response?: IncomingResponse }) => this.#entered(session, event.response))
-    session.on(
-      'peerconnection',
-      mine(() => this.#follow(session)),
-    )
-    session.on('icecandidate', ({ ready }) => void pause(400).then(ready))
-    session.on('accepted', entered as () => void)
-    session.on(
-      'newInfo',
-      mine((event: IncomingInfoEvent | OutgoingInfoEvent) => this.#hear(event)),
-    )
-    session.on(
-      'unhold',
-      mine(() => this.#apply()),
-    )
-    session.on('ended', gone)
-    session.on('failed', gone)
+    follow(session, () => this.#session === session && !this.ended, {
+      peerconnection: () => this.#follow(session),
+      accepted: (event: object) => this.#entered(session, (event as Partial<OutgoingEvent>).response),
+      newInfo: (event: IncomingInfoEvent | OutgoingInfoEvent) => this.#hear(event),
+      unhold: () => this.#apply(),
+      ended: event => this.#gone(event),
+      failed: event => this.#gone(event),
+    })
     if (session.connection) this.#follow(session)
   }
 
   #follow(session: RTCSession): void {
-    const { connection } = session
-    const take = (transceiver: RTCRtpTransceiver) => {
-      if (transceiver.receiver.track.kind === 'audio') this.#playSlot(transceiver)
-    }
-    connection.addEventListener('track', ({ transceiver }) => take(transceiver))
-    if (session.isEstablished()) for (const transceiver of connection.getTransceivers()) take(transceiver)
+    this.#focus.attach(session.connection, session.isEstablished())
     this.#restart = mend({
       session,
       connected: () => this.#deps.sip()?.connected() ?? false,
@@ -337,13 +248,6 @@ export class Meeting {
         this.end('connectionLost')
       },
     })
-  }
-
-  #playSlot({ mid, receiver }: RTCRtpTransceiver): void {
-    if (this.#sounds.some(sound => sound.mid === mid)) return
-    const sound = this.#deps.devices.play(new MediaStream([receiver.track]))
-    sound.element.muted = this.#mesh.playing
-    this.#sounds.push({ ...sound, mid })
   }
 
   /** In: the answer, or the INVITE of the focus, tells the meeting and one's own number in it. */
@@ -385,7 +289,7 @@ export class Meeting {
     const before = this.#mesh.playing
     const pairs = preparing ? before : shape !== 'sfu' && meshed.includes(self)
     this.#mesh.play(pairs, member => members.find(one => one.id === member)?.muted === true)
-    for (const sound of this.#sounds) sound.element.muted = pairs
+    this.#focus.play(!pairs)
   }
 
   /** On the way to the SFU: tells when its leg carries again. */
@@ -395,10 +299,7 @@ export class Meeting {
     while (!this.ended) {
       const { roster } = this.view.get()
       if (roster.epoch !== epoch || !roster.preparing) return
-      const connection = this.#session?.connection
-      const line = connection?.getTransceivers().find(one => one.receiver.track.kind === 'audio')
-      const flows = line?.currentDirection === 'sendrecv' && connection?.connectionState === 'connected'
-      if (flows && connection.signalingState === 'stable') return this.#tell({ epoch, ready: true })
+      if (this.#focus.flows()) return this.#tell({ epoch, ready: true })
       await pause(50)
     }
   }
@@ -413,21 +314,14 @@ export class Meeting {
       // Of a newer server than this page; the roster still tells the rest.
       return
     }
-    for (const [mid, member] of Object.entries(told.tiles ?? {})) {
-      if (member === null) this.#tileOf.delete(mid)
-      else this.#tileOf.set(mid, member)
-    }
+    this.#focus.tell(told.tiles ?? {})
     this.#show()
   }
 
   /** Who shows what, by the way that is played; one that has no picture there keeps the other's. */
   #show(): void {
     if (this.ended) return
-    const pictures = new Map<number, MediaStream>()
-    for (const [mid, member] of this.#tileOf) {
-      const stream = this.#tile(mid)
-      if (stream) pictures.set(member, stream)
-    }
+    const pictures = this.#focus.pictures()
     const { roster, self, showing } = this.view.get()
     if (this.#mesh.playing)
       for (const { id } of roster.members) {
@@ -438,16 +332,6 @@ export class Meeting {
     pictures.delete(self)
     if (this.#picture && showing !== 'nothing') pictures.set(self, this.#picture)
     this.view.set({ pictures })
-  }
-
-  #tile(mid: string): MediaStream | undefined {
-    const kept = this.#streams.get(mid)
-    if (kept) return kept
-    const track = this.#session?.connection.getTransceivers().find(one => one.mid === mid)?.receiver.track
-    if (track === undefined) return undefined
-    const made = new MediaStream([track])
-    this.#streams.set(mid, made)
-    return made
   }
 
   /** Who speaks: told by the focus, or heard in the pairs. */
@@ -464,8 +348,7 @@ export class Meeting {
 
   #apply(): void {
     const { muted } = this.view.get()
-    for (const sender of this.#session?.connection?.getSenders() ?? [])
-      if (sender.track?.kind === 'audio') sender.track.enabled = !muted
+    this.#focus.mute(muted)
     this.#mesh.mute(muted)
   }
 
@@ -474,35 +357,15 @@ export class Meeting {
     const fresh = await this.#deps.devices.microphone()
     stopAll(this.#microphone)
     this.#microphone = fresh
-    const sender = this.#session?.connection.getSenders().find(one => one.track?.kind === 'audio')
-    await sender?.replaceTrack(fresh.getAudioTracks()[0]?.clone() ?? null)
+    await this.#focus.renewMicrophone(fresh.getAudioTracks()[0]?.clone())
     await this.#mesh.renew('audio')
     this.#apply()
   }
 
-  /** The line towards the focus is made when it is first needed, and rests while nothing is shown. */
-  async #sendPicture(track: MediaStreamTrack | undefined): Promise<void> {
+  async #offerPicture(): Promise<void> {
     const session = this.#session
-    if (session === undefined || session.isEnded()) return
-    const line = this.#pictureLine(session.connection)
-    if (line === undefined && track === undefined) return
-    if (line === undefined && track !== undefined) {
-      const made = session.connection.addTransceiver(track, { direction: 'sendonly', sendEncodings: layers })
-      preferVideo(made)
-    } else if (line !== undefined) {
-      await line.sender.replaceTrack(track ?? null)
-      const direction = track === undefined ? 'inactive' : 'sendonly'
-      if (line.direction === direction) return
-      line.direction = direction
-    }
-    await reoffer(session)
-  }
-
-  #pictureLine(connection: RTCPeerConnection): RTCRtpTransceiver | undefined {
-    // Ours is the one that was made to send; tiles never were.
-    return connection
-      .getTransceivers()
-      .find(one => one.receiver.track.kind === 'video' && one.sender.getParameters().encodings.length > 1)
+    const changed = await this.#focus.sendPicture(this.#picture?.getVideoTracks()[0])
+    if (changed && session !== undefined && !session.isEnded()) await reoffer(session)
   }
 
   #tell(message: object): void {
@@ -516,11 +379,7 @@ export class Meeting {
     const status = (message as { status_code?: number } | null)?.status_code
     const broken = (originator as string) !== 'remote' && ['Connection Error', 'Request Timeout'].includes(cause)
     if (broken && !this.#byUser && since !== undefined) return void this.#reattach()
-    if (since !== undefined) return this.end('ended')
-    if (status === 486) return this.end('meetingFull')
-    if (status === 403) return this.end('meetingLocked')
-    if (status === 503) return this.end('notReady')
-    this.end(status === 404 ? 'notFound' : 'failed')
+    this.end(since !== undefined ? 'ended' : whyNot(status))
   }
 
   async #reattach(): Promise<void> {
@@ -543,23 +402,6 @@ export class Meeting {
     if (session === undefined) return this.end('connectionLost')
     this.#attach(session)
     this.#entered(session)
-    await this.#sendPicture(this.#picture?.getVideoTracks()[0])
+    await this.#offerPicture()
   }
-}
-
-/** Lines to hear more speakers on, and tiles. */
-function addLines(connection: RTCPeerConnection, voices: number): void {
-  for (let n = 0; n < voices; n++) connection.addTransceiver('audio', { direction: 'recvonly' })
-  for (let n = 0; n < tiles; n++) preferVideo(connection.addTransceiver('video', { direction: 'recvonly' }))
-}
-
-/** One codec: nine lines with all that a browser knows would not fit into one SIP message. */
-function preferVideo(transceiver: RTCRtpTransceiver): void {
-  const all = RTCRtpReceiver.getCapabilities('video')?.codecs ?? []
-  const wanted = all.filter(codec => /^video\/(vp8|rtx)$/i.test(codec.mimeType))
-  if (wanted.some(codec => /vp8/i.test(codec.mimeType))) transceiver.setCodecPreferences(wanted)
-}
-
-function stopAll(stream: MediaStream | undefined): void {
-  for (const track of stream?.getTracks() ?? []) track.stop()
 }

@@ -57,10 +57,13 @@ export class Mesh {
     this.#report()
   }
 
-  /** A pair call that comes in; false when it does not belong to this mesh. */
-  take(session: RTCSession, from: number, to: number): boolean {
+  /** A pair call that comes in, with its Vaartha-Mesh; false when it does not belong to this mesh. */
+  take(session: RTCSession, header: string): boolean {
+    const read = (name: string) => Number(new RegExp(`;\\s*${name}=(\\d+)`).exec(header)?.[1] ?? -1)
+    const from = read('from')
+    if (header.split(';')[0]?.trim() !== this.#roster?.meeting || read('to') !== this.#self) return false
     const microphone = this.#copy(from)
-    if (to !== this.#self || microphone === undefined) return false
+    if (microphone === undefined) return false
     this.#pairs.get(from)?.end()
     this.#add(from, session)
     // Between the other's offer and our answer: what we could send is said now, for the camera may come later.

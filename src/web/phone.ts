@@ -1,15 +1,17 @@
-import type { RTCSession } from 'jssip/lib/RTCSession'
-import type { CallOptions, IncomingRTCSessionEvent } from 'jssip/lib/UA'
+import type { IncomingRTCSessionEvent } from 'jssip/lib/UA'
 import { Call, type CallDeps, type SavedCall } from './call.ts'
 import { createDevices, type Devices } from './devices.ts'
 import { ha1Of } from './digest.ts'
-import { type DialogId, pause, replacesHeader } from './jssip.ts'
-import { Meeting, type MeetingDeps, type SavedMeeting } from './meeting.ts'
+import { pause } from './jssip.ts'
+import { Meeting } from './meeting.ts'
+import type { MeetingDeps, SavedMeeting } from './meeting-view.ts'
 import { patienceMs } from './mend.ts'
 import { notify } from './notify.ts'
-import { chooseServer, loadProfiles, type Profile, saveProfiles, serversCookie, withProfile } from './profiles.ts'
+import { probe, socketUrl, tellServers } from './places.ts'
+import { chooseServer, loadProfiles, type Profile, saveProfiles, withProfile } from './profiles.ts'
+import { reattach } from './replace.ts'
 import * as server from './server.ts'
-import { connectSip, type Registration, type Sip } from './sip.ts'
+import { connectSip, type Registration, type Sip, withStream } from './sip.ts'
 import { createStore, type Store } from './store.ts'
 import { createTones, type Tones } from './tones.ts'
 
@@ -56,7 +58,6 @@ export interface Phone {
 
 const callKey = 'vaartha.call'
 const mostCalls = 3
-const probeMs = 4000
 const endedMs = 2500
 // Between two looks at who is there.
 const refreshMs = 15_000
@@ -79,13 +80,13 @@ export function createPhone(): Phone {
   const meetingDeps: MeetingDeps = {
     devices,
     sip: () => sip,
-    reattach: (saved, options) => reattach(`sip:${saved.address.replace(/^sip:/, '')}`, saved, options),
+    reattach: (saved, options) => reattach(() => sip, saved.address, saved.dialog, options),
     onEnded: onMeetingEnded,
   }
   const callDeps: CallDeps = {
     devices,
     connected: () => sip?.connected() ?? false,
-    reattach: (saved, stream) => reattach(saved.uri, saved, withStream(stream)),
+    reattach: (saved, stream) => reattach(() => sip, saved.uri, saved.dialog, withStream(stream)),
     onEnded,
   }
 
@@ -281,40 +282,6 @@ export function createPhone(): Phone {
     await Promise.all(talking.map(one => one.hold(true)))
   }
 
-  async function reattach(
-    to: string,
-    saved: { dialog: DialogId },
-    options: CallOptions,
-  ): Promise<RTCSession | undefined> {
-    const until = Date.now() + patienceMs
-    while (Date.now() < until) {
-      if (sip?.registered()) {
-        const session = await replace(sip, to, saved.dialog, options)
-        if (session !== 'again') return session
-      }
-      await pause(500)
-    }
-    return undefined
-  }
-
-  /** Takes the place of a dialog (RFC 3891); `again` when that was only too early. */
-  function replace(
-    on: Sip,
-    to: string,
-    dialog: DialogId,
-    options: CallOptions,
-  ): Promise<RTCSession | undefined | 'again'> {
-    return new Promise(resolve => {
-      const extraHeaders = [...(options.extraHeaders ?? []), replacesHeader(dialog)]
-      const session = on.call(to, { ...options, extraHeaders })
-      session.on('accepted', () => resolve(session))
-      session.on('failed', ({ message }) => {
-        const status = (message as { status_code?: number } | null)?.status_code
-        resolve(status === 491 || status === undefined ? 'again' : undefined)
-      })
-    })
-  }
-
   async function resumeMeeting(saved: SavedMeeting): Promise<void> {
     const made = new Meeting(meetingDeps, { id: newId(), name: saved.name, address: saved.address })
     addMeeting(made)
@@ -327,7 +294,7 @@ export function createPhone(): Phone {
     const made = new Call(callDeps, { id: newId(), direction, name, address, since, muted, state: 'mending' })
     add(made)
     const stream = await devices.microphone().catch(() => undefined)
-    const session = stream && (await reattach(saved.uri, saved, withStream(stream)))
+    const session = stream && (await reattach(() => sip, saved.uri, saved.dialog, withStream(stream)))
     if (session === undefined) return made.end('connectionLost')
     made.attach(session, stream)
     made.taken()
@@ -426,38 +393,6 @@ export function createPhone(): Phone {
     },
     refresh,
   }
-}
-
-function withStream(stream: MediaStream): CallOptions {
-  return { mediaStream: stream, pcConfig: { iceServers: [] } }
-}
-
-function socketUrl(place: string): string {
-  const plain = place === location.host && location.protocol === 'http:'
-  return `${plain ? 'ws' : 'wss'}://${place}/sip`
-}
-
-/** Whether a server takes SIP over WebSocket from this page. */
-function probe(place: string): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = new WebSocket(socketUrl(place), 'sip')
-    const done = (there: boolean) => {
-      clearTimeout(timer)
-      socket.onopen = socket.onerror = null
-      socket.close()
-      resolve(there)
-    }
-    const timer = setTimeout(() => done(false), probeMs)
-    socket.onopen = () => done(true)
-    socket.onerror = () => done(false)
-  })
-}
-
-function tellServers(profiles: readonly Profile[]): void {
-  const value = serversCookie(profiles, location.host)
-  const secure = location.protocol === 'https:' ? '; Secure' : ''
-  // biome-ignore lint/suspicious/noDocumentCookie: the server reads it to write the page's policy header.
-  document.cookie = `vaartha-servers=${value}; Path=/; SameSite=Strict; Max-Age=${value === '' ? 0 : 31_536_000}${secure}`
 }
 
 function newId(): string {

@@ -1,0 +1,66 @@
+import type { RTCSession } from 'jssip/lib/RTCSession'
+import type { CallOptions } from 'jssip/lib/UA'
+import type { Devices } from './devices.ts'
+import type { DialogId } from './jssip.ts'
+import type { Meeting } from './meeting.ts'
+import type { Showing } from './picture.ts'
+import { emptyRoster, type Roster } from './roster.ts'
+import type { Sip } from './sip.ts'
+import type { Key } from './texts/texts.ts'
+
+/** What a screen shows of a meeting. */
+export interface MeetingView {
+  readonly id: string
+  readonly name: string
+  readonly state: 'calling' | 'incoming' | 'talking' | 'mending' | 'ended'
+  readonly since?: number
+  readonly roster: Roster
+  /** One's own id; 0 until it is known. */
+  readonly self: number
+  readonly muted: boolean
+  readonly showing: Showing
+  /** What members show, by their id; one's own too. */
+  readonly pictures: ReadonlyMap<number, MediaStream>
+  readonly speaking: ReadonlySet<number>
+  readonly why?: Key
+}
+
+export interface SavedMeeting {
+  meeting: true
+  dialog: DialogId
+  address: string
+  name: string
+  since: number
+  muted: boolean
+  at: number
+}
+
+export interface MeetingDeps {
+  devices: Devices
+  sip(): Sip | undefined
+  /** A new INVITE in place of a dialog that was lost; undefined when that cannot be had. */
+  reattach(saved: SavedMeeting, options: CallOptions): Promise<RTCSession | undefined>
+  onEnded(meeting: Meeting): void
+}
+
+export function firstView(of: { id: string; name: string; incoming?: boolean }): MeetingView {
+  return {
+    id: of.id,
+    name: of.name,
+    state: of.incoming ? 'incoming' : 'calling',
+    roster: emptyRoster,
+    self: 0,
+    muted: false,
+    showing: 'nothing',
+    pictures: new Map(),
+    speaking: new Set(),
+  }
+}
+
+/** What a refusal means to who wanted to come in (docs/meetings.md, Joining). */
+export function whyNot(status: number | undefined): Key {
+  if (status === 486) return 'meetingFull'
+  if (status === 403) return 'meetingLocked'
+  if (status === 503) return 'notReady'
+  return status === 404 ? 'notFound' : 'failed'
+}
