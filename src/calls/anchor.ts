@@ -49,6 +49,14 @@ export class End {
     if (leg !== undefined) this.#release?.(leg)
   }
 
+  /** Gives its media leg away: somebody else releases it. Undefined when its media does not pass this server. */
+  give(): string | undefined {
+    const { leg } = this
+    this.#release = undefined
+    this.release()
+    return leg
+  }
+
   /** It has gone for good: also a leg that is just being made is released. */
   close(): void {
     this.released = true

@@ -262,11 +262,24 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
     })
   }
 
+  /** Whose media passes this server already stays on its leg: a browser would not tell another one on the same worker from it. */
+  async function keep(leg: Leg, mediaLeg: string, options: LocalOptions): Promise<LocalDialog> {
+    const { profile } = leg.end
+    const media = ready(profile)
+    const headers = options.contact ? { Contact: options.contact } : {}
+    const answer = await leg.offer(() => media.offer(mediaLeg), { ...headers, ...options.headers })
+    if (answer.status >= 300 || answer.response === undefined) throw asRefusal(answer.status)
+    await media.answer(mediaLeg, answer.response.body ?? '')
+    leg.end.give()
+    return enter(leg, mediaLeg, answer.response, options, profile)
+  }
+
   async function adopt(
     leg: Leg,
     { profile, address }: { profile: Profile; address: string },
     options: LocalOptions = {},
   ): Promise<LocalDialog> {
+    if (leg.end.leg !== undefined) return keep(leg, leg.end.leg, options)
     const media = ready(profile)
     const ear = listen()
     const streams = streamsFor(options, profile)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { type Member, openMember } from '../support/member.ts'
-import { startVaartha, type TestServer } from '../support/server.ts'
+import { freePorts, startVaartha, type TestServer } from '../support/server.ts'
 
 // What browsers are told when a meeting changes its shape, and what they may do; these browsers have no media.
 
@@ -12,7 +12,8 @@ describe('shapes of a meeting', { concurrency: false }, () => {
   const users = ['ann', 'ben', 'cat', 'dan']
 
   before(async () => {
-    server = await startVaartha()
+    const [port] = (await freePorts(1)) as [number]
+    server = await startVaartha({ settings: { VAARTHA_MEDIA_PORT: String(port) } })
     for (const user of users) {
       const password = await server.addUser(user)
       browsers.push(await openMember({ server, user, password, browser: true }))

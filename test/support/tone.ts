@@ -46,12 +46,12 @@ export function shareOf(sound: Sound, frequency: number, from = 0, to = sound.sa
   return energy < 1e-6 ? 0 : (2 * power) / ((to - from) * energy)
 }
 
-/** How many seconds of a recording are mostly this tone, looked at in pieces of 100 ms. */
-export function secondsOf(sound: Sound, frequency: number): number {
+/** How many seconds of a recording are mostly this tone, looked at in pieces of 100 ms; `least` is the share of a mix. */
+export function secondsOf(sound: Sound, frequency: number, least = 0.5): number {
   const piece = Math.round(sound.rate / 10)
   let found = 0
   for (let at = 0; at + piece <= sound.samples.length; at += piece) {
-    if (shareOf(sound, frequency, at, at + piece) > 0.5) found++
+    if (shareOf(sound, frequency, at, at + piece) > least) found++
   }
   return found / 10
 }
