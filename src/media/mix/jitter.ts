@@ -162,7 +162,7 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     if (off > -JUMP_MS * perMs && off < stalled + JUMP_MS * perMs) return true
     const first = suspect
     suspect = packet
-    if (!first || after(packet.sequence, first.sequence) !== 1) return false
+    if (!first || !follows(packet, first)) return false
     begin(first)
     insert(first)
     return true
@@ -173,6 +173,13 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     stats.lost += Math.min(50, Math.max(0, after(packet.sequence, lastSequence) - 1))
     lastSequence = (packet.sequence - 1) & 0xffff
     align(packet)
+  }
+
+  /** Whether two packets can be of one stream, some between them perhaps lost. */
+  function follows(packet: P, first: P): boolean {
+    const step = after(packet.sequence, first.sequence)
+    const time = since(packet.timestamp, first.timestamp)
+    return step > 0 && step <= MOST_PACKETS && time > 0 && time <= JUMP_MS * perMs
   }
 
   function insert(packet: P): void {

@@ -177,6 +177,13 @@ describe('jitter buffer', () => {
     }
   })
 
+  it('finds a stream that has leapt though every second packet is lost', () => {
+    const number = (n: number) => ({ sequence: n, timestamp: n < 100 ? n * 160 : 900_000_000 + n * 160 })
+    const { played } = run({ seconds: 4, number, network: n => (n > 100 && n % 2 ? undefined : 0) })
+    const after = played.slice(110).flat()
+    assert.ok(after.filter(due => due.kind === 'packet').length >= 40)
+  })
+
   it('goes on where sequence numbers and timestamps wrap', () => {
     const number = (n: number) => ({ sequence: (65_500 + n) & 0xffff, timestamp: (4_294_960_000 + n * 160) >>> 0 })
     const { count } = run({ seconds: 5, number })
