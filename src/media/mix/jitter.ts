@@ -145,6 +145,7 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     advance(since((packet.timestamp - lead - spare) >>> 0, wanted))
     stalled = 0
     delay = lead / perMs
+    waited = delay
   }
 
   function begin(packet: P): void {
@@ -274,6 +275,7 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     pull(ms) {
       due.length = 0
       delay -= ms - FRAME_MS
+      waited -= ms - FRAME_MS
       let need = Math.round(ms * perMs) - spare
       while (need > 0) {
         const one = next(need / perMs)
