@@ -10,7 +10,7 @@ const buildMs = 10_000
 // How long legs go on after a mesh is settled, for whoever hears of it late.
 const lingerMs = 2000
 // A mesh is built when nobody has come for so long.
-const quietMs = 1000
+const quietMs = 800
 // How long a failed change is not tried again, if nobody comes or goes: towards the SFU it is urgent.
 const retryMeshMs = 60_000
 const retrySfuMs = 5000

@@ -281,4 +281,19 @@ describe('groups', { concurrency: false }, () => {
     const base = `http://127.0.0.1:${server.ports.http}/api/recordings`
     assert.equal((await fetch(`${base}/${one!.id}/${one!.files[0]!.file}`)).status, 401)
   })
+
+  it('is ruled by the command line', async () => {
+    const set = await server.cli('group', 'set', 'queue', '--ring', 'nobody', '--pin', '1234', '--no-announce')
+    assert.equal(set.code, 0, set.stderr)
+    const shown = JSON.parse((await server.cli('group', 'show', 'queue', '--json')).stdout) as Record<string, unknown>
+    assert.equal(shown['ring'], 'nobody')
+    assert.equal(shown['pin'], true)
+    assert.equal(shown['announce'], false)
+    assert.deepEqual(shown['members'], ['mum', 'dad', 'kid'])
+    assert.match((await server.cli('group', 'list')).stdout, /^pair +vaartha\.local/m)
+    assert.equal((await server.cli('group', 'add', 'mum')).code, 1)
+    assert.equal((await server.cli('group', 'set', 'queue', '--ring', 'often')).code, 2)
+    assert.equal((await server.cli('group', 'remove', 'queue')).code, 0)
+    assert.equal((await phone('mum').call('queue')).status, 404)
+  })
 })

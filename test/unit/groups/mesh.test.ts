@@ -92,7 +92,7 @@ test('two browsers talk directly once both have told so, and their legs rest two
   play.come(1)
   play.come(2)
   assert.equal(play.text, 'sfu settled')
-  await pass(999)
+  await pass(799)
   assert.equal(play.text, 'sfu settled')
   await pass(1)
   assert.equal(play.text, 'direct preparing 1 2')
@@ -117,7 +117,7 @@ test('who comes to a mesh is heard through the SFU first, then all mesh anew', a
   assert.equal(play.text, 'sfu preparing')
   play.ready(2)
   assert.equal(play.text, 'sfu settled')
-  await pass(1000)
+  await pass(800)
   assert.equal(play.text, 'mesh preparing 1 2 3')
   play.connect(1, 2, 3)
   assert.equal(play.text, 'mesh settled 1 2 3')
@@ -207,7 +207,7 @@ test('who comes while a mesh is being built begins it anew; who leaves does too'
   play.connect(1)
   play.come(3)
   assert.equal(play.text, 'sfu settled')
-  await pass(1000)
+  await pass(800)
   assert.equal(play.text, 'mesh preparing 1 2 3')
   play.shape.remove(1)
   assert.equal(play.text, 'direct preparing 2 3')
@@ -262,6 +262,63 @@ test('only members of the mesh, now or to be, may call each other directly', asy
   assert.equal(play.shape.pairs(1, 1, epoch), false)
   assert.equal(play.shape.pairs(1, 2, epoch + 1), false)
 })
+
+test('whatever happens, everybody has a way to everybody that was told, and legs rest only in a mesh', async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const random = createRandom(seed)
+    const pick = <T>(list: readonly T[]): T | undefined => list[Math.floor(random() * list.length)]
+    const present: number[] = []
+    let [next, seen] = [1, 0]
+    play.shape.close()
+    play = new Play()
+    for (let step = 0; step < 120; step++) {
+      const one = pick(present)
+      const dice = random()
+      if (dice < 0.12 && present.length < 10) {
+        present.push(next)
+        play.come(next++)
+      } else if (dice < 0.2 && one !== undefined) {
+        present.splice(present.indexOf(one), 1)
+        play.flowing.delete(one)
+        play.shape.remove(one)
+      } else if (dice < 0.25 && one !== undefined) {
+        if (!play.stubborn.delete(one)) play.stubborn.add(one)
+      } else if (dice < 0.28 && one !== undefined) {
+        const failed = new Set([pick(present)!])
+        play.shape.report(one, { epoch: play.now.epoch, connected: none, failed, ready: false })
+      } else if (dice < 0.55) play.connect(...present)
+      else if (dice < 0.8) play.ready(...present)
+      await pass(pick([0, 100, 1000, 3000, 11_000])!)
+      const now = play.now
+      const meshed = now.state === 'preparing' ? lastMesh(play.told) : now.members
+      for (const id of present) {
+        const rests = !play.flowing.has(id)
+        assert.ok(!rests || meshed.includes(id), `seed ${seed} step ${step}: ${id} rests in ${play.text}`)
+      }
+      for (const [at, told] of play.told.entries()) {
+        const before = play.told[at - 1]
+        if (before === undefined || at < seen) continue
+        const follows = told.state === 'settled' && before.state === 'preparing' && told.shape === before.shape
+        assert.ok(told.epoch === before.epoch + (follows && told.epoch === before.epoch ? 0 : 1), `seed ${seed}`)
+      }
+      seen = play.told.length
+    }
+  }
+})
+
+/** Members of the mesh that was told as settled last; none after the SFU. */
+function lastMesh(told: readonly RosterTopology[]): readonly number[] {
+  return told.findLast(one => one.state === 'settled')?.members ?? []
+}
+
+/** The same numbers for the same seed (a linear congruential generator). */
+function createRandom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
+}
 
 test('a closed shape does nothing more', async () => {
   play.come(1, 2)
