@@ -127,6 +127,8 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
   let stalled = 0
   let resting = true
   let delay = FIRST_MS
+  /** Milliseconds that packets wait before they are wanted, smoothed. */
+  let waited = 0
   let measured = false
   /** A packet far off; the next one decides whether a new stream begins or it was astray. */
   let suspect: P | undefined
@@ -203,6 +205,7 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     // Time for which the clock stood still will be skipped when this packet is reached.
     const slack = (Math.max(0, ahead - stalled) + spare) / perMs
     delay += (slack + late - delay) / 16
+    waited += (slack - waited) / 16
     measured = true
     if (slack > FAR_MS) begin(packet)
     stats.jitterMs = lateness.jitterMs
@@ -288,7 +291,8 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     rest() {
       if (waiting.length === 0) resting = true
     },
-    surplus: () => (measured && !resting ? delay - target() : 0),
+    // While a sender that stood still is taken to be late, no more may be given up than what really waits.
+    surplus: () => (measured && !resting ? Math.min(delay - target(), waited) : 0),
     reset() {
       wanted = undefined
       waiting.length = 0
