@@ -6,7 +6,7 @@ import { parse } from '../sdp/description.ts'
 import type { OfferWish } from '../sdp/offer.ts'
 import type { OurLine, OurSession } from '../sdp/ours.ts'
 import { chooseCodecs, chooseExtensions, needsMid, offerParameters } from '../sdp/router.ts'
-import { direct, mirror, receives, sends } from '../sdp/streams.ts'
+import { direct, mirror, sends } from '../sdp/streams.ts'
 import { readWebRtc, type WebRtcLine, type WebRtcSession } from '../sdp/webrtc.ts'
 
 // What a browser's lines are to be, before it is negotiated. Pure.
@@ -14,20 +14,22 @@ import { readWebRtc, type WebRtcLine, type WebRtcSession } from '../sdp/webrtc.t
 const midUri = 'urn:ietf:params:rtp-hdrext:sdes:mid'
 
 // Header extensions that mediasoup puts into every video packet that it sends, by their fixed ids: MID, abs-send-time,
-// transport-cc, and what the sender of the video gave along (orientation, toffset).
-const inVideo = new Set([1, 4, 5, 8, 9])
+// transport-cc.
+const inVideo = new Set([1, 4, 5])
 
 /**
- * Which lines of a browser's description it can be sent videos on. Without conditions where the numbers are mediasoup's own;
- * else the browser must not misread what comes under its numbers, and have no other video line that it could be meant for.
+ * Which lines of a browser's description it can be sent videos on: where the payload type is the router's, and the browser
+ * does not misread the extensions that come under its own numbers.
  */
 function canShow(lines: readonly WebRtcLine[], router: types.RtpCapabilities): (line: WebRtcLine) => boolean {
   const withMid = needsMid(lines)
-  const lone = lines.filter(line => line.kind === 'video' && !line.rejected && receives(line.direction)).length === 1
   return line => {
+    const [codec] = chooseCodecs(line, router, [])
+    const numbered = router.codecs?.some(
+      one => one.preferredPayloadType === codec?.payloadType && sameCodec(one, codec),
+    )
     const extensions = chooseExtensions(line, withMid)
-    if (extensions.some(one => one.uri === midUri) && extensions.every(one => isRouters(one, router))) return true
-    return lone && extensions.every(one => isRouters(one, router) || !inVideo.has(one.id))
+    return numbered === true && extensions.every(one => isRouters(one, router) || !inVideo.has(one.id))
   }
 }
 
@@ -58,7 +60,7 @@ export function answerWishes(
   })
 }
 
-/** Our wishes for the lines of an offer: those of `streams` by kind and order, and lines for pictures on a wire of our own. */
+/** Our wishes for the lines of an offer: those of `streams` by kind and order, and lines in our numbers for more pictures. */
 export function offerWishes(options: {
   previous: OurSession | undefined
   /** Undefined: all stays as it is. */
@@ -71,28 +73,21 @@ export function offerWishes(options: {
   const wishes = streams.map((stream): OfferWish => {
     const at = left.findIndex(line => line.kind === stream.kind)
     const [kept] = at < 0 ? [] : left.splice(at, 1)
-    const transport = kept?.transport ?? (stream.kind === 'video' ? previousWire(previous) : 0)
     if (kept === undefined) {
       const parameters = offerParameters(capabilities, stream.kind, stream.codecs)
-      return { kind: stream.kind, direction: stream.direction, parameters, transport }
+      return { kind: stream.kind, direction: stream.direction, parameters, transport: 0 }
     }
     // A video line that could not be sent anything when it was agreed cannot now.
     const mute = kept.kind === 'video' && kept.transport === 0 && !sends(kept.direction) && !hasMid(kept)
     const direction = mute ? direct(stream.direction, 'recvonly') : stream.direction
     const parameters = renumbered(kept, stream.codecs, capabilities)
-    return { kind: stream.kind, direction, transport, mid: kept.mid, ...(parameters && { parameters }) }
+    return { kind: stream.kind, direction, transport: 0, mid: kept.mid, ...(parameters && { parameters }) }
   })
   for (let count = 0; count < options.tiles; count += 1) {
     const parameters = offerParameters(capabilities, 'video')
-    wishes.push({ kind: 'video', direction: 'sendonly', parameters, transport: 1 })
+    wishes.push({ kind: 'video', direction: 'sendonly', parameters, transport: 0 })
   }
   return wishes
-}
-
-// A new video line goes with the others if those have our numbers, else on a wire of its own.
-function previousWire(previous: OurSession | undefined): number {
-  const first = previous?.lines.find(line => !line.rejected)
-  return first === undefined || hasMid(first) ? 0 : 1
 }
 
 // Another codec on a line that is there: what the line has a number for keeps it (RFC 3264 section 8.3.2).
@@ -143,24 +138,24 @@ export function sessionAfter(sdp: string, router: types.RtpCapabilities, id: str
 }
 
 /**
- * Names what we send on each line; the source only where the browser could tell it neither by MID nor, as the only one of its
+ * Names what we send on each line; the source only where the browser could tell it neither by MID nor, with one line of each
  * kind, by payload type. Then a change of the source needs an offer.
  */
 export function withSenders(
   session: OurSession,
   encodingOf: (mid: string) => types.RtpEncodingParameters | undefined,
 ): OurSession {
-  const sending = session.lines.filter(line => !line.rejected && sends(line.direction))
+  const used = session.lines.filter(line => !line.rejected)
+  const sending = used.filter(line => sends(line.direction))
+  // Two lines of one kind keep Chromium from looking at payload types at all, on lines of the other kind too.
+  const crowded = new Set(used.map(line => line.kind)).size < used.length
   const lines = session.lines.map((line): OurLine => {
     if (!sending.includes(line)) return line
     const name = line.mid === '' ? 'vaartha' : line.mid
     const msid = `vaartha-${name} vaartha-${name}-${line.kind}`
-    const alone = sending.every(
-      other => other === line || other.kind !== line.kind || other.transport !== line.transport,
-    )
     // MIDs that it expects under another id than mediasoup's make it drop what is not announced.
     const strict = line.extensions.some(one => one.uri === midUri)
-    const encoding = hasMid(line) || (alone && !strict) ? undefined : encodingOf(line.mid)
+    const encoding = hasMid(line) || !(crowded || strict) ? undefined : encodingOf(line.mid)
     if (encoding?.ssrc === undefined) return { ...line, sender: { msid } }
     return { ...line, sender: { msid, ssrc: encoding.ssrc, rtxSsrc: encoding.rtx?.ssrc, cname: 'vaartha' } }
   })

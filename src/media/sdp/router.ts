@@ -39,7 +39,8 @@ const levels = 'urn:ietf:params:rtp-hdrext:ssrc-audio-level'
 const sendTime = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time'
 const transportCc = 'http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01'
 
-// Others that mediasoup knows would be copied under its own ids into packets for browsers that number them differently.
+// Others that mediasoup knows would be copied under its own ids into packets for browsers that number them differently. Without
+// `urn:3gpp:video-orientation` a telephone turns its pictures itself.
 const used: Record<Kind, ReadonlySet<string>> = {
   audio: new Set([mid, levels, sendTime, transportCc]),
   video: new Set([
@@ -48,8 +49,6 @@ const used: Record<Kind, ReadonlySet<string>> = {
     transportCc,
     'urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id',
     'urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id',
-    'urn:ietf:params:rtp-hdrext:toffset',
-    'urn:3gpp:video-orientation',
   ]),
 }
 
