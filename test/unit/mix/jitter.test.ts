@@ -167,7 +167,7 @@ describe('jitter buffer', () => {
     }
     for (const [name, timestamp] of Object.entries(numbers)) {
       const number = (n: number) => ({ sequence: (n < 100 ? n : n - 36_000) & 0xffff, timestamp: timestamp(n) })
-      const { delays, played, count } = run({ seconds: 730, pause: [2000, 722_000], number, steer: true })
+      const { delays, played, count, buffer } = run({ seconds: 730, pause: [2000, 722_000], number, steer: true })
       assert.ok(Math.max(...last(delays, 50)) <= 60, `${name}: ${Math.max(...last(delays, 50))} ms`)
       const resumed = played
         .slice(36_103)
@@ -175,6 +175,7 @@ describe('jitter buffer', () => {
         .filter(due => due.kind === 'packet')
       assert.ok(resumed.length >= 392, `${name}: ${resumed.length} packets`)
       assert.equal(count('lost', 36_103), 0, name)
+      assert.ok(buffer.stats.delayMs < 60, `${name}: ${buffer.stats.delayMs} ms`)
     }
   })
 
