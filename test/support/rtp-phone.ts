@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { PortRemote, SrtpKeys } from '../../src/media/audio/audio.ts'
 import { parseRtcp, type Rtcp } from '../../src/media/audio/rtcp.ts'
 import { createRtpPacket, isRtcp, parseRtp, writeHeader } from '../../src/media/audio/rtp.ts'
@@ -36,7 +37,7 @@ export interface SendOptions {
   lose?: (index: number) => boolean
   /** Sends each pair of packets in the wrong order. */
   reorder?: boolean
-  /** Pause after each packet in real time; 0 sends them as fast as they go. */
+  /** One packet each so many ms, made up for when the machine is late; 0 sends them as fast as they go. */
   everyMs?: number
 }
 
@@ -119,10 +120,12 @@ export class RtpPhone {
   /** Sends `count` packets of 20 ms of its tone. */
   async talk(count: number, { lose, reorder, everyMs = 0 }: SendOptions = {}): Promise<void> {
     const packets = Array.from({ length: count }, () => this.#next())
+    const began = performance.now()
     for (let i = 0; i < count; i++) {
       const turned = reorder && (i ^ 1) < count ? i ^ 1 : i
       if (!lose?.(turned)) await this.raw(packets[turned]!)
-      if (everyMs > 0) await new Promise(resolve => setTimeout(resolve, everyMs))
+      const early = began + (i + 1) * everyMs - performance.now()
+      if (early > 0) await wait(early)
     }
   }
 

@@ -64,7 +64,8 @@ test('when the thread dies its owner is told, who waits is told, and the next ca
     engine.on(event => event.type === 'died' && resolve())
   })
   const ended = once(worker, 'exit')
-  const waiting = engine.openPort('127.0.0.1')
+  // It has the codecs to load before it can answer.
+  const waiting = engine.openMix({ speakers: 3 })
   void worker.terminate()
   await assert.rejects(waiting, /audio thread ended/)
   await Promise.all([died, ended])
