@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
+import type { Worker } from 'node:worker_threads'
 import type { LegEvent } from '../../src/media/media.ts'
 import { openBrowser, type TestBrowser } from '../support/browser.ts'
 import { createLegEars, createSdpPhone, type SdpPhone, startMedia, type TestMedia } from '../support/media-room.ts'
@@ -8,6 +9,11 @@ import { openPeerSite, type PeerPage, type PeerWish } from '../support/peer-page
 // The media room with real Chromium pages and the real worker.
 
 describe('browsers', () => {
+  // The audio thread shows nowhere but here.
+  const threads: Worker[] = []
+  const onWorker = (worker: Worker) => threads.push(worker)
+  process.on('worker', onWorker)
+  after(() => process.off('worker', onWorker))
   let room: TestMedia
   let browser: TestBrowser
   let site: Awaited<ReturnType<typeof openPeerSite>>
@@ -40,6 +46,7 @@ describe('browsers', () => {
 
   /** Answers each `rebuilt` by a re-INVITE, as an owner does. */
   function party(page: PeerPage, ears: ReturnType<typeof createLegEars>, legOf: () => string, near?: PeerWish): Party {
+    let gone = false
     const one: Party = {
       page,
       ears,
@@ -48,12 +55,14 @@ describe('browsers', () => {
         return legOf()
       },
       async reoffer(change) {
+        if (gone) return
         const offer = await room.media.offer(one.leg, change)
         one.offers += 1
         await room.media.answer(one.leg, await page.answer(offer, near))
       },
     }
     opened.push(async () => {
+      gone = true
       await room.media.release(one.leg)
       await page.close()
     })
@@ -256,5 +265,100 @@ describe('browsers', () => {
     await media.migrate(one.leg)
     await one.ears.until(event => event.type === 'rebuilt')
     await one.page.hears([500])
+  })
+
+  test('a meeting spans workers', async () => {
+    const { media } = room
+    const wish = { camera: true, tiles: 1 }
+    const [one, other] = [await caller(500, wish), await caller(900, wish)]
+    const meeting = await media.open({ kind: 'meeting', transient: true })
+    await media.join(one.leg, meeting)
+    await media.join(other.leg, meeting)
+    const offer = await one.page.offer()
+    for (let count = 0; count < 10; count += 1) {
+      const { leg } = await media.allocate({ profile: 'webrtc', towards: '127.0.0.1', offer })
+      opened.push(() => media.release(leg))
+    }
+    await media.migrate(other.leg)
+    await other.ears.until(event => event.type === 'rebuilt' && media.load().workers.every(({ legs }) => legs > 0))
+    for (const { page } of [one, other]) {
+      const { frames } = await page.look()
+      const seen = Math.max(0, ...Object.values(frames))
+      await page.until(now => Object.values(now.frames).some(count => count > seen + 5), 'sees nothing')
+    }
+    await one.page.hears([900], { not: [500] })
+    await other.page.hears([500], { not: [900] })
+  })
+
+  test('a browser notices nothing of the death of the audio thread but a gap', async () => {
+    const { media } = room
+    const one = await caller(500)
+    const other = await phone(900)
+    const meeting = await media.open({ kind: 'meeting', transient: true })
+    await media.join(one.leg, meeting)
+    await media.join(other.leg, meeting)
+    opened.push(other.phone.talk())
+    await one.page.hears([900])
+    await threads.at(-1)!.terminate()
+    await other.ears.until(event => event.type === 'rebuilt')
+    other.phone.take(await media.offer(other.leg))
+    await media.answer(other.leg, other.phone.sdp())
+    await one.page.hears([900], { not: [500] })
+    assert.equal(one.offers, 0)
+  })
+
+  test('no description kills a worker', async () => {
+    const { media } = room
+    const page = await site.open(0)
+    opened.push(() => page.close())
+    const offer = await page.offer({ camera: true, simulcast: true, slots: 2, tiles: 2 })
+    const pids = media.load().workers.map(({ pid }) => pid)
+    const lines = offer.split('\r\n')
+    let [refused, taken] = [0, 0]
+    for (let at = 0; at < lines.length; at += 1) {
+      const line = lines[at]!
+      for (const spoilt of [
+        [],
+        [line, line],
+        [line.replace(/\d+/g, '0')],
+        [line.replace(/\d+/g, '99999')],
+        [line.slice(0, 8)],
+      ]) {
+        const sdp = lines.toSpliced(at, 1, ...spoilt).join('\r\n')
+        try {
+          const { leg } = await media.allocate({ profile: 'webrtc', towards: '127.0.0.1', offer: sdp })
+          await media.release(leg)
+          taken += 1
+        } catch (error) {
+          assert.equal((error as Error).name, 'Refusal', `${line} as ${spoilt}: ${(error as Error).stack}`)
+          refused += 1
+        }
+      }
+    }
+    assert.ok(refused > 20 && taken > 20, `${refused} refused, ${taken} taken`)
+    assert.deepEqual(
+      media.load().workers.map(({ pid }) => pid),
+      pids,
+    )
+  })
+
+  test('five hundred legs leave nothing', async () => {
+    const { media } = room
+    const page = await site.open(0)
+    opened.push(() => page.close())
+    const offer = await page.offer({ camera: true, slots: 3 })
+    const meeting = await media.open({ kind: 'meeting' })
+    for (let round = 0; round < 10; round += 1) {
+      const legs = await Promise.all(
+        Array.from({ length: 50 }, () => media.allocate({ profile: 'webrtc', towards: '127.0.0.1', offer })),
+      )
+      await Promise.all(legs.slice(0, 5).map(({ leg }) => media.join(leg, meeting)))
+      await Promise.all(legs.map(({ leg }) => media.release(leg)))
+    }
+    await media.shut(meeting)
+    assert.deepEqual(
+      media.load().workers.map(({ legs }) => legs),
+      media.load().workers.map(() => 0),
+    )
   })
 })

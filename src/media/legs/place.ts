@@ -1,13 +1,13 @@
 import type { types } from 'mediasoup'
 import type { AudioEngine } from '../audio/audio.ts'
 import type { Pool, PooledWorker } from '../worker/pool.ts'
-import { openTrunk, type Trunk } from './trunk.ts'
+import { openTrunk, prepareRouter, type Trunk } from './trunk.ts'
 
 /** The router of one worker, its trunk to the audio thread, and how much it carries. */
 export interface Place {
   readonly worker: PooledWorker
   readonly router: types.Router
-  /** The router's, as it was made: for some moments it is numbered for one browser. */
+  /** What descriptions may hold: the router itself knows telephone events by another name. */
   readonly capabilities: types.RtpCapabilities
   /** Made on first use, and anew after the audio thread has died. */
   trunk(): Promise<Trunk>
@@ -100,12 +100,14 @@ interface OpenPlace extends Place {
 
 async function makePlace(deps: PlacementDeps, worker: PooledWorker): Promise<OpenPlace> {
   const router = await worker.router()
+  const capabilities = structuredClone(router.rtpCapabilities)
+  prepareRouter(router)
   const piped = new WeakMap<types.Producer, Promise<types.Producer | undefined>>()
   let trunk: Promise<Trunk> | undefined
   return {
     worker,
     router,
-    capabilities: structuredClone(router.rtpCapabilities),
+    capabilities,
     consumers: 0,
     legs: 0,
     trunk() {

@@ -97,6 +97,7 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
       }
     },
     reset() {
+      holders.length = 0
       void takeAll().then(all => {
         for (const { speaker } of all) if (!speaker.producer.closed) speaker.producer.close()
       })

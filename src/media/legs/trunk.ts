@@ -114,7 +114,14 @@ function numbers(codecs: readonly types.RtpCodecParameters[]): { codec: PayloadT
 
 const voices: readonly string[] = ['opus', 'G722', 'PCMU', 'PCMA'] satisfies AudioCodec[]
 
-/** Produces with the payload types of `line` for who consumes it: the router's numbers count in the tick of the call. */
+const usual = disguise(routerCodecs)
+
+/** Numbers a new router as `produce` leaves it. */
+export function prepareRouter(router: types.Router): void {
+  router.updateMediaCodecs(usual)
+}
+
+/** Produces for consumers in the payload types of `line`, or the usual ones: a router's numbers count in the tick of the call. */
 export function produce(
   router: types.Router,
   transport: types.Transport,
@@ -122,8 +129,13 @@ export function produce(
   options: types.ProducerOptions,
 ): Promise<types.Producer> {
   const { rtpParameters } = options
-  router.updateMediaCodecs(disguise(line === undefined ? routerCodecs : dialect(line)))
-  return transport.produce({ ...options, rtpParameters: { ...rtpParameters, codecs: disguise(rtpParameters.codecs) } })
+  if (line !== undefined) router.updateMediaCodecs(disguise(dialect(line)))
+  const producing = transport.produce({
+    ...options,
+    rtpParameters: { ...rtpParameters, codecs: disguise(rtpParameters.codecs) },
+  })
+  if (line !== undefined) prepareRouter(router)
+  return producing
 }
 
 /** The encoding name as the audio thread and SDP write it. */

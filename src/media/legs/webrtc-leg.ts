@@ -63,7 +63,7 @@ export class WebRtcLeg implements Leg, Scene {
   readonly #after: string | undefined
   /** Pictures that others have for it, and how many it has said it can show. */
   #wanted = 0
-  #described = ''
+  #described: readonly string[] = []
   #asking: NodeJS.Timeout | undefined
   #closed = false
 
@@ -138,7 +138,6 @@ export class WebRtcLeg implements Leg, Scene {
       if (change.streams !== undefined) this.#streams = change.streams
       await this.#wire(0)
       const missing = this.#missingTiles()
-      if (missing > 0) await this.#wire(1)
       if (change.restartIce) await Promise.all(this.#wires.map(wire => wire.transport.restartIce()))
       const streams = previous === undefined || previous.version === 0 ? this.#streams : change.streams
       const next = offerNext(previous, {
@@ -301,14 +300,18 @@ export class WebRtcLeg implements Leg, Scene {
     this.#asking = undefined
   }
 
-  /** What it is sent, or could be sent, differs from what it was told. */
-  #askIfNeeded(): void {
+  /** It is sent, or could be sent, what it was not told of; that something has ended it need not know. */
+  get #untold(): boolean {
     const { ours } = this.#agreed ?? {}
-    if (ours === undefined || this.#asking !== undefined || this.#closed) return
-    if (this.#missingTiles() === 0 && sourcesOf(this.#withSenders(ours)) === this.#described) return
+    if (ours === undefined) return false
+    return this.#missingTiles() > 0 || sourcesOf(this.#withSenders(ours)).some(one => !this.#described.includes(one))
+  }
+
+  #askIfNeeded(): void {
+    if (this.#asking !== undefined || this.#closed || !this.#untold) return
     this.#asking = setTimeout(() => {
       this.#asking = undefined
-      if (this.#missingTiles() > 0 || sourcesOf(this.#withSenders(this.#agreed!.ours)) !== this.#described) this.#ask()
+      if (this.#untold) this.#ask()
     }, gatherMs)
     this.#asking.unref()
   }
@@ -357,6 +360,6 @@ export class WebRtcLeg implements Leg, Scene {
   }
 }
 
-function sourcesOf(session: OurSession): string {
-  return session.lines.map(line => `${line.mid} ${line.sender?.ssrc ?? ''}`).join()
+function sourcesOf(session: OurSession): string[] {
+  return session.lines.flatMap(line => (line.sender?.ssrc === undefined ? [] : [`${line.mid} ${line.sender.ssrc}`]))
 }
