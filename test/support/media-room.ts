@@ -115,15 +115,6 @@ export async function createSdpPhone(options: RtpPhoneOptions = {}): Promise<Sdp
       const rtpPort = Number(/^m=audio (\d+)/m.exec(sdp)?.[1])
       rtp.aim({ rtpPort, rtcpPort: Number(/^a=rtcp:(\d+)/m.exec(sdp)?.[1] ?? rtpPort + 1) })
     },
-    talk() {
-      let on = true
-      const talking = (async () => {
-        while (on) await rtp.talk(1, { everyMs: 20 })
-      })()
-      return async () => {
-        on = false
-        await talking
-      }
-    },
+    talk: () => rtp.chatter(),
   }
 }

@@ -129,6 +129,23 @@ export class RtpPhone {
     }
   }
 
+  /** Talks on, 50 packets a second by the clock, until the returned function is called. */
+  chatter(): () => Promise<void> {
+    let on = true
+    const began = performance.now()
+    const talking = (async () => {
+      for (let sent = 1; on; sent++) {
+        await this.raw(this.#next())
+        const early = began + sent * 20 - performance.now()
+        if (early > 0) await wait(early)
+      }
+    })()
+    return () => {
+      on = false
+      return talking
+    }
+  }
+
   /** Packets of a telephone event, the last three with the end bit; `lose` as in `talk`. */
   async press(digit: string, ms: number, payloadType = 101, lose?: (index: number) => boolean): Promise<void> {
     const packets = Math.max(1, Math.floor(ms / 50))
