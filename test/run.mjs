@@ -51,8 +51,9 @@ if (process.execPath !== node && process.env.VAARTHA_TEST_NODE !== '1') {
 async function runStages() {
   const total = { passed: 0, failed: 0, skipped: 0 }
   // All at once and before anything else, because two apt-get do not run side by side.
-  ensureTools(Object.assign({}, ...stages.map(stage => tools[stage])))
-  const worker = stages.some(stage => withMedia.has(stage)) ? buildWorker() : undefined
+  const media = stages.some(stage => withMedia.has(stage))
+  ensureTools(Object.assign({}, ...stages.map(stage => tools[stage])), media ? await packagesForWorker() : [])
+  const worker = media ? buildWorker() : undefined
   for (const stage of stages) {
     if (withMedia.has(stage) && (await worker) !== 0) {
       say(`${stage}: not run, for there is no media worker; the lines above say why`)
@@ -79,6 +80,22 @@ async function runStages() {
 
 function say(text) {
   process.stdout.write(`── ${text}\n`)
+}
+
+/** Debian packages that building the media worker needs; none where there is one. */
+async function packagesForWorker() {
+  const { findWorker, WrongWorker } = await import('../src/media/worker/find.ts')
+  const { missingPackages } = await import('../src/media/worker/packages.ts')
+  const { cacheDirectory, mediasoupPackage } = await import('../src/media/worker/places.ts')
+  const { env } = process
+  try {
+    const found = await findWorker({ env, cache: cacheDirectory(env), source: mediasoupPackage() })
+    return found === undefined ? await missingPackages(env) : []
+  } catch (error) {
+    // The build is where it is told in plain words.
+    if (error instanceof WrongWorker) return []
+    throw error
+  }
 }
 
 /** Has the media worker built, unless it is there: two minutes, in which types and units are looked at. Its exit code. */
@@ -163,13 +180,14 @@ function run(command, args) {
 }
 
 /** Installs Debian packages when this user may; otherwise says which ones are missing and stops. */
-function ensureTools(needed) {
+function ensureTools(needed, more) {
   const missing = [
-    ...new Set(
-      Object.entries(needed)
+    ...new Set([
+      ...Object.entries(needed)
         .filter(([program]) => !onPath(program))
         .map(([, name]) => name),
-    ),
+      ...more,
+    ]),
   ]
   if (missing.length === 0) return
   const may = process.getuid?.() === 0 && onPath('apt-get')

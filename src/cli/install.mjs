@@ -23,16 +23,11 @@ export async function ensureInstalled(root, { development }) {
   const installed = existsSync(stamp) ? readFileSync(stamp, 'utf8').split(' ') : []
   if (installed[0] === lock && (!development || installed[1] === 'development')) return
   process.stderr.write('Vaartha: installing packages (once) …\n')
+  // Who has tested here once goes on developing here.
+  const all = development || installed[1] === 'development'
   const code = await run(
     'npm',
-    [
-      'ci',
-      ...(development ? [] : ['--omit=dev']),
-      '--ignore-scripts=false',
-      '--no-audit',
-      '--no-fund',
-      '--loglevel=error',
-    ],
+    ['ci', ...(all ? [] : ['--omit=dev']), '--ignore-scripts=false', '--no-audit', '--no-fund', '--loglevel=error'],
     root,
     2,
     // The npm package `node` needs its install script. With a worker given, mediasoup's own does nothing (.npmrc says why).
@@ -46,7 +41,7 @@ export async function ensureInstalled(root, { development }) {
   }
   // Without it the first start is slower and nothing else, so its failure is none of the installation's.
   await run(pinnedNode(root), [...nodeFlags, resolve(root, 'src/cli/warm-up.mjs')], root, 'ignore', nodeEnvironment)
-  writeFileSync(stamp, `${lock} ${development ? 'development' : 'production'}`)
+  writeFileSync(stamp, `${lock} ${all ? 'development' : 'production'}`)
 }
 
 /** Runs a command with its output on stderr or nowhere; resolves to its exit code. */
