@@ -12,7 +12,7 @@ import type { Config } from './config/schema.ts'
 import { openDatabase } from './database/database.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import { createEvents, type Events } from './events.ts'
-import { createGroups } from './groups/groups.ts'
+import { createGroups, type Groups } from './groups/groups.ts'
 import { createSqlGroups } from './groups/groups-sql.ts'
 import { createRecordings } from './groups/recorder.ts'
 import { type Http, startHttp } from './http/http.ts'
@@ -220,22 +220,23 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       find: account,
       bindings: aor => registrar.bindings(aor),
       bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
+      receiver: user => groups.receiver(user),
       media,
       records,
       events,
       log: log.child({ room: 'calls' }),
     }),
   )
-  const groups = createSqlGroups({ database })
+  const groupStore = createSqlGroups({ database })
   const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
-  const meetings = own(
-    'meetings',
+  const groups: Groups = own(
+    'groups',
     createGroups({
       srf: link.srf,
       dialogs: calls.local,
       takeOut: calls.takeOut,
       media,
-      store: groups,
+      store: groupStore,
       recordings,
       config: config.groups,
       domain,
@@ -246,17 +247,8 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       log: log.child({ room: 'groups' }),
     }),
   )
-  installRoutes({
-    srf: link.srf,
-    auth,
-    registrar,
-    calls,
-    groups: meetings,
-    account,
-    isOwn,
-    domain,
-    log: log.child({ room: 'routes' }),
-  })
+  const routes = { srf: link.srf, auth, registrar, calls, groups, account, isOwn, domain }
+  installRoutes({ ...routes, log: log.child({ room: 'routes' }) })
 
   const health = () => {
     const reasons = location.healthy() ? [] : ['the registration store does not answer']
@@ -292,8 +284,8 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         registrations: registrar,
         calls,
         records,
-        groups,
-        meetings,
+        groups: groupStore,
+        meetings: groups,
         recordings,
         health,
         info,

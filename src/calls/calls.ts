@@ -14,7 +14,7 @@ import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Pa
 import { answerGone } from './leg.ts'
 import { createLocalDialogs, type LocalDialog, type LocalDialogs, type LocalOptions } from './local.ts'
 import { createPickUp } from './pickup.ts'
-import { createRefer, type Located } from './refer.ts'
+import { createRefer, type Located, type Receiver, type TransferDeps } from './refer.ts'
 import { createRinger } from './ring.ts'
 import { calledUser, originOf } from './route.ts'
 import { createServices } from './services.ts'
@@ -36,6 +36,8 @@ export interface CallsDeps {
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   /** The bindings that a GRUU of this domain stands for; undefined when it is none (RFC 5627). */
   bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
+  /** Who takes in those that are transferred to a user that is no person: meetings. */
+  receiver?(user: string): Promise<Receiver | undefined>
   /** Carries what cannot go directly; without it browsers and phones have no way to each other. */
   media?: Media | undefined
   records: { add(record: CallRecord): void }
@@ -94,7 +96,8 @@ export function createCalls(deps: CallsDeps): Calls {
     onEnd: call => calls.delete(call.id),
   }
   const ringer = createRinger({ ...deps, srf })
-  const taking = { srf, ringer, domain, isOwn, config, locate }
+  const adopt: TransferDeps['adopt'] = (leg, options) => local.adopt(leg, leg.end, options)
+  const taking = { ...deps, srf, ringer, domain, isOwn, config, locate, adopt }
   const refer = createRefer(taking)
   const pickUp = createPickUp(taking)
 

@@ -3,8 +3,9 @@ import { reasonPhrase } from '../sip/engine/message/message.ts'
 import { enter, likeLeg } from './anchored.ts'
 import type { Call } from './call.ts'
 import type { Branch } from './fork.ts'
-import { asserted, bodyOf, identity, nameAddr, opening } from './headers.ts'
+import { asserted, bodyOf, identity, nameAddr, opening, type Party } from './headers.ts'
 import type { Leg } from './leg.ts'
+import type { LocalDialog, LocalOptions } from './local.ts'
 import type { Ringer } from './ring.ts'
 import { originOf } from './route.ts'
 import { sameMedia, unheld } from './sdp.ts'
@@ -21,12 +22,21 @@ export interface Located {
   branch?: Branch
 }
 
+/**
+ * Takes somebody in who is transferred to an address that this server itself is, such as a meeting; `adopt` makes that
+ * one's dialog one with ourselves. Throws Refusal.
+ */
+export type Receiver = (who: Party, adopt: (options: LocalOptions) => Promise<LocalDialog>) => Promise<void>
+
 export interface TransferDeps {
   ringer: Ringer
   domain: string
   isOwn(host: string): boolean
   config: { sessionExpires: number; minSe: number }
   locate(replaces: Replaces): Located | undefined
+  adopt(leg: Leg, options: LocalOptions): Promise<LocalDialog>
+  /** Who takes in those that are transferred to this user; undefined: it is a person. */
+  receiver?(user: string): Promise<Receiver | undefined>
 }
 
 // What a call remembers of its transfers must not grow for ever.
@@ -71,6 +81,8 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
 
   async function blind(transfer: Transfer, user: string, req: Incoming): Promise<void> {
     const { call, referrer, stay, tell } = transfer
+    const receive = await deps.receiver?.(user)
+    if (receive) return letGo(transfer, receive)
     const { callee, targets } = await ringer.find(user, originOf(req))
     if (call.ended) return
     const direct = unheld(stay.remoteSdp) || undefined
@@ -108,6 +120,19 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
         onFailure: status => failed(transfer, status),
       },
     )
+  }
+
+  /** Who stays goes on with this server, and the call is over. */
+  async function letGo({ call, referrer, stay, tell }: Transfer, receive: Receiver): Promise<void> {
+    await receive(stay.party, async options => {
+      const dialog = await deps.adopt(stay, options)
+      stay.end.release()
+      call.release(stay)
+      call.leaving = referrer
+      return dialog
+    })
+    await tell(200)
+    call.end({ status: 200, reason: 'transferred' })
   }
 
   async function answered(transfer: Transfer, come: Leg, response: Response, late: boolean, ack: Ack): Promise<void> {

@@ -3,6 +3,7 @@ import type Srf from 'drachtio-srf'
 import { endOf } from '../calls/anchor.ts'
 import { mayCallAs, notUnderstood, type Party, reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
+import type { Receiver } from '../calls/refer.ts'
 import { calledUser } from '../calls/route.ts'
 import type { Headers, Incoming, Reply, SrfPort } from '../calls/sip.ts'
 import { type Replaces, readReplaces } from '../calls/transfer.ts'
@@ -58,6 +59,8 @@ export interface Groups {
   subscribe(req: Request, res: Response, caller: Party): Promise<void>
   /** What the INVITE of a pair may pass on; undefined when it is no call between members (docs/meetings.md). */
   meshHeaders(req: { uri: string; get(name: string): string | undefined }, user: string): Headers | undefined
+  /** Takes in who is transferred to a group or meeting; undefined for other addresses. */
+  receiver(user: string): Promise<Receiver | undefined>
   list(): MeetingView[]
   /** What an operator wants of a meeting. Throws Refusal: `not-found`. */
   act(meeting: string, action: Action): Promise<void>
@@ -193,14 +196,34 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (address === undefined) throw new Refusal('not-found')
     const person = await personOf(caller.user, address)
     if (person === undefined) throw new Refusal('forbidden')
-    const going = meetings.get(address.user)
-    const meeting = going ?? start(address)
-    await enter(meeting, req, res, party, person)
-    if (going === undefined) await ringing.callMembers(meeting, person.displayName)
+    await enter(address, person, common => dialogs.answer(req, res, party, { ...common, streams: mayOffer }))
   }
 
-  /** Answers, has the PIN typed where one is needed, and lets in. */
-  async function enter(meeting: Meeting, req: Incoming, res: Reply, party: Party, person: Person): Promise<void> {
+  async function receiver(user: string): Promise<Receiver | undefined> {
+    const address = await addressOf(user.toLowerCase())
+    if (address === undefined) return undefined
+    return async (who, adopt) => {
+      const person = await personOf(who.user, address)
+      if (person === undefined) throw new Refusal('forbidden')
+      await new Promise<void>((resolve, reject) => {
+        const answered = async (common: LocalOptions) => {
+          const dialog = await adopt(common)
+          resolve()
+          return dialog
+        }
+        enter(address, person, answered).catch(reject)
+      })
+    }
+  }
+
+  /** Lets somebody into the meeting of an address, after the PIN where one is needed, and rings the others for the first one. */
+  async function enter(
+    address: MeetingAddress,
+    person: Person,
+    answer: (common: LocalOptions) => Promise<LocalDialog>,
+  ): Promise<void> {
+    const going = meetings.get(address.user)
+    const meeting = going ?? start(address)
     const { group } = meeting.address
     let id: number
     try {
@@ -210,7 +233,7 @@ export function createGroups(deps: GroupsDeps): Groups {
       throw error
     }
     try {
-      const dialog = await dialogs.answer(req, res, party, { ...options(meeting, id), streams: mayOffer })
+      const dialog = await answer(options(meeting, id))
       const isMember = group?.members.includes(person.user) || person.moderator
       const free = group === undefined || !group.pin || isMember
       const right = free || (await lobby.ask(dialog, pin => store.checkPin(group.name, domain, pin)))
@@ -220,6 +243,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     } finally {
       meeting.arrived(id)
     }
+    if (going === undefined && !meeting.ended) await ringing.callMembers(meeting, person.displayName)
   }
 
   async function comeBack(
@@ -310,6 +334,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     },
     invite,
     subscribe,
+    receiver,
     meshHeaders(req, user) {
       const pair = readPair(req.get('Vaartha-Mesh'))
       const meeting = pair && [...meetings.values()].find(({ id }) => id === pair.meeting)

@@ -241,6 +241,20 @@ describe('groups', { concurrency: false }, () => {
     assert.deepEqual(await server.api('/api/calls'), [])
   })
 
+  it('takes in who is transferred to it', async () => {
+    const [mum, dad, kid] = [phone('mum'), phone('dad'), phone('kid')]
+    await kid.call('pair')
+    await mum.call('dad')
+    await mum.hears([tones.dad])
+    mum.notes.length = 0
+    assert.equal(await mum.refer('<sip:pair@vaartha.local>'), 202)
+    await dad.hears([tones.kid])
+    await kid.hears([tones.dad])
+    await mum.until(() => mum.ended && mum.notes.includes(200), 'the end of the transfer')
+    await hangUp('dad', 'kid')
+    assert.deepEqual(await server.api('/api/calls'), [])
+  })
+
   it('keeps the member of a client that comes back in another dialog', async () => {
     const [mum, dad] = [phone('mum'), phone('dad')]
     await mum.subscribe('pair')
