@@ -175,6 +175,8 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
   function resume(packet: P): void {
     stats.lost += Math.min(50, Math.max(0, after(packet.sequence, lastSequence) - 1))
     lastSequence = (packet.sequence - 1) & 0xffff
+    // Its clock may have stood still meanwhile, which must not count as lateness.
+    lateness.rebase()
     align(packet)
   }
 
