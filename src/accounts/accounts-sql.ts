@@ -4,6 +4,7 @@ import type { AccountsTable } from '../database/migrations.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Account, Accounts, Credentials, NewAccount, Role } from './accounts.ts'
+import { checkName } from './names.ts'
 import { checkPassword, hashPassword, makePassword } from './password.ts'
 
 const constraintPrimaryKey = 1555
@@ -208,11 +209,8 @@ function createAttempt(events: Events) {
 }
 
 function prepare(wanted: NewAccount) {
-  const user = wanted.user.toLowerCase()
+  const user = checkName(wanted.user, 'user')
   const domain = wanted.domain.toLowerCase()
-  if (!/^[a-z0-9._+-]{1,64}$/.test(user)) {
-    throw new Refusal('bad-request', 'a user name is 1 to 64 of the signs a-z 0-9 . _ + -')
-  }
   // A quote or backslash in it would break the realm of every challenge.
   if (!/^[a-z0-9.:[\]-]{1,253}$/.test(domain)) throw new Refusal('bad-request', `'${wanted.domain}' is no domain`)
   const password = wanted.password ?? makePassword()

@@ -1,5 +1,6 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
+import { checkName } from '../accounts/names.ts'
 import { type Database, sqliteCode } from '../database/database.ts'
 import type { GroupMembersTable, GroupsTable } from '../database/migrations.ts'
 import { Refusal } from '../errors.ts'
@@ -54,10 +55,7 @@ export function createSqlGroups({ database }: { database: Database }): GroupStor
   return {
     has,
     async add({ name: wanted, domain: where, ...options }) {
-      const [name, domain] = [wanted.toLowerCase(), where.toLowerCase()]
-      if (!/^[a-z0-9._+-]{1,64}$/.test(name)) {
-        throw new Refusal('bad-request', 'a group’s name is 1 to 64 of the signs a-z 0-9 . _ + -')
-      }
+      const [name, domain] = [checkName(wanted, 'group'), where.toLowerCase()]
       const usual = { displayName: '', ring: 'all', record: false, announce: true, pin: '', most: 0 } as const
       const row = { domain, name, created: new Date().toISOString(), ...(await columns({ ...usual, ...options })) }
       const parts = partsOf({ name, domain }, options.members ?? [], options.moderators ?? [])

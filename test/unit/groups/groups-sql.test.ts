@@ -66,7 +66,10 @@ it('refuses strangers as members, and nonsense', async () => {
   for (const wrong of [{ pin: '12' }, { pin: 'abcd' }, { most: 1 }, { most: 1.5 }, { displayName: 'a\r\nb' }]) {
     await assert.rejects(groups.change('family', domain, wrong), { code: 'bad-request' }, JSON.stringify(wrong))
   }
-  await assert.rejects(groups.add({ name: 'a b', domain }), { code: 'bad-request' })
+  for (const name of ['a b', '', 'meet', 'Meet-x7kd2m', 'echo']) {
+    await assert.rejects(groups.add({ name, domain }), { code: 'bad-request' }, name)
+    await assert.rejects(accounts.add({ user: name, domain }), { code: 'bad-request' }, name)
+  }
   await assert.rejects(groups.change('none', domain, {}), { code: 'not-found' })
   await assert.rejects(groups.remove('none', domain), { code: 'not-found' })
 })
