@@ -216,8 +216,12 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
 
   function next(ms: number): Due<P> {
     const frame = Math.round(FRAME_MS * perMs)
-    const first = waiting[0]
     if (wanted === undefined) return { kind: 'pause', samples: Math.ceil(ms * perMs) }
+    while (waiting[0] && since(waiting[0].timestamp, wanted) + waiting[0].samples <= 0) {
+      waiting.shift()
+      stats.late++
+    }
+    const first = waiting[0]
     if (!first) return starve(frame)
     const gap = since(first.timestamp, wanted)
     if (gap > 0) return bridge(first, gap, frame)

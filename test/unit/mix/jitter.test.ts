@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import fc from 'fast-check'
 import { createJitterBuffer, type Due, type Timed } from '../../../src/media/mix/jitter.ts'
 
 interface Sent extends Timed {
@@ -217,6 +218,34 @@ describe('jitter buffer', () => {
     let packets = 0
     for (let n = 0; n < 500; n++) packets += buffer.pull(20).filter(due => due.kind === 'packet').length
     assert.ok(packets <= 64, `${packets}`)
+  })
+
+  it('gives exactly the time that is asked for, whatever comes', () => {
+    const packet = fc.record({
+      sequence: fc.oneof(fc.nat(300), fc.nat(65_535)),
+      timestamp: fc.oneof(fc.nat(48_000), fc.nat(0xffffffff)),
+      samples: fc.constantFrom(0, 1, 80, 160, 480, 960),
+      gap: fc.constantFrom(0, 5, 20, 20, 20, 300, 20_000),
+      ms: fc.constantFrom(15, 20, 20, 20, 25),
+    })
+    fc.assert(
+      fc.property(fc.array(packet, { maxLength: 120 }), packets => {
+        const buffer = createJitterBuffer<Timed>(8000)
+        let [now, asked, given] = [0, 0, 0]
+        for (const { gap, ms, ...rest } of packets) {
+          now += gap
+          buffer.put(rest, now)
+          asked += ms * 8
+          for (const due of buffer.pull(ms)) {
+            assert.ok(due.samples > 0)
+            given += due.samples
+          }
+          assert.ok(given >= asked && given <= asked + 960, `${given} of ${asked}`)
+          assert.ok(Number.isFinite(buffer.surplus()))
+        }
+      }),
+      { numRuns: 150 },
+    )
   })
 
   it('makes silence of nothing', () => {
