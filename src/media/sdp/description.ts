@@ -29,15 +29,6 @@ export function format(session: Session): string {
   return write(session)
 }
 
-/** Attributes of lines that sdp-transform does not know, by name; the value is empty for a flag. */
-export function unknownAttribute(line: MediaLine | Session, name: string): string | undefined {
-  for (const { value } of line.invalid ?? []) {
-    if (value === name) return ''
-    if (value.startsWith(name) && value[name.length] === ':') return value.slice(name.length + 1)
-  }
-  return undefined
-}
-
 /** A whole number from 0 to `max`, or undefined. */
 export function whole(value: unknown, max: number): number | undefined {
   const number = typeof value === 'string' && value !== '' ? Number(value) : value

@@ -41,7 +41,14 @@ export function offerNext(previous: OurSession | undefined, options: OfferOption
     const made = line(wish, kept === undefined ? undefined : lines[kept], () => unusedMid(lines, () => nextMid++))
     lines[at] = { ...made, extensions: withoutClashes(made, lines.toSpliced(at, 1)) }
   }
-  const transports = options.transports.map(transport => ({ ...transport, setup: 'actpass' as const }))
+  // A browser that has had another partner would greet us at once as if we were that: with the fingerprint that it knows,
+  // until it has answered. So it learns where we are with the next offer (RFC 8838 section 4.1 calls this half trickle).
+  const stranger = previous?.version === 0
+  const transports = options.transports.map(transport => ({
+    ...transport,
+    candidates: stranger ? [] : transport.candidates,
+    setup: 'actpass' as const,
+  }))
   return { id: previous?.id ?? options.id, version: (previous?.version ?? 0) + 1, transports, lines, nextMid }
 }
 

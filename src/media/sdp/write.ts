@@ -59,7 +59,9 @@ function media(line: OurLine, session: OurSession, leads: boolean): Partial<Medi
     icePwd: ice.password,
     fingerprint: { type: fingerprint.algorithm, hash: fingerprint.value },
     // The first line of a group speaks for all of it (RFC 8843 section 7.1.3).
-    ...(leads ? { candidates: candidates.map(candidateLine), endOfCandidates: 'end-of-candidates' as const } : {}),
+    ...(leads && first
+      ? { candidates: candidates.map(candidateLine), endOfCandidates: 'end-of-candidates' as const }
+      : {}),
     ...sources(line),
     rtcpMux: 'rtcp-mux',
     rtcpRsize: 'rtcp-rsize',

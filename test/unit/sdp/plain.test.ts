@@ -46,6 +46,9 @@ test('baresip, plain and with SDES', () => {
   assert.deepEqual(plain.dtmf, [{ payloadType: 101, clockRate: 8000 }])
   const [crypto] = phone('baresip-sdes').crypto
   assert.equal(crypto!.suite, 'AES_CM_128_HMAC_SHA1_80')
+  // Keys beside RTP/AVP are an offer to do better that we leave alone.
+  const both = readPlain(parse(text('baresip-sdes').replace('RTP/SAVP', 'RTP/AVP')))
+  assert.deepEqual([both.crypto, answerPlain(both, wish({ key })).crypto], [[], undefined])
   assert.throws(() => phone('baresip-dtls'), { code: 'not-acceptable-here' })
 })
 
