@@ -110,6 +110,8 @@ export function onMedia(call: Call, leg: Leg, event: LegEvent): void {
     const why = `the media of ${leg.party.user} was lost`
     return call.end({ status: 480, reason: `${why}: ${event.why}`, cause: reasonHeader(480, 'Media lost') })
   }
+  // Without it all goes on as it is.
+  if (event.type === 'more') void reoffer(call, leg).catch((error: unknown) => call.fail(error))
   if (event.type === 'rebuilt') {
     reoffer(call, leg).then(
       status => {
@@ -156,6 +158,8 @@ export async function enter(call: Call, leg: Leg, partner: End, headers: Headers
   try {
     if (answer.status < 300) await anchor.accept(leg.end, answer.response?.body)
     else leg.end.release()
+    // A browser is told where we are when it knows who we are.
+    if (answer.status < 300 && leg.end.profile === 'webrtc') return reoffer(call, leg)
     return answer.status
   } catch (error) {
     if (!(error instanceof Refusal)) throw error

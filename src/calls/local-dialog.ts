@@ -144,6 +144,7 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
     if (event.type === 'dtmf') return void this.emit('dtmf', { digit: event.digit, ms: event.ms })
     this.emit('media', event)
     if (event.type === 'rebuilt') void this.#guarded(this.#rebuild(), 'media worker lost')
+    if (event.type === 'more') void this.#guarded(this.renegotiate(), 'more media')
     if (event.type === 'lost') void this.bye(reasonHeader(480, `Media lost: ${event.why}`), `media lost: ${event.why}`)
   }
 

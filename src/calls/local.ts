@@ -284,8 +284,9 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
     const ear = listen()
     const streams = streamsFor(options, profile)
     const { near, label } = options
-    const wish = { profile, towards: address, streams, onEvent: ear.onEvent, near, label }
-    const made = await media.allocate({ ...wish, after: leg.remoteSdp || undefined })
+    const after = leg.remoteSdp || undefined
+    const wish = { profile, towards: address, streams, onEvent: ear.onEvent, near, label, after }
+    const made = await media.allocate(wish)
     try {
       const headers = options.contact ? { Contact: options.contact } : {}
       const answer = await leg.offer(made.sdp, { ...headers, ...options.headers })
@@ -293,7 +294,10 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
       await media.answer(made.leg, answer.response.body ?? '')
       const local = enter(leg, made.leg, answer.response, options, profile)
       ear.give(local)
-      return local
+      // A browser is told where we are when it knows who we are.
+      if (profile !== 'webrtc' || after === undefined || (await local.renegotiate())) return local
+      await local.bye()
+      throw new Refusal('not-acceptable-here')
     } catch (error) {
       await media.release(made.leg)
       throw error

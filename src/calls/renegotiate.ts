@@ -53,6 +53,9 @@ export async function relay(how: Renegotiation): Promise<Outcome> {
     const asked = await ask(how, sdp)
     if (asked.status >= 300) return refused(how, asked)
     await anchor.accept(peer.end, asked.response?.body)
+    const again = await ask(how, await anchor.reoffer(peer.end))
+    if (again.status >= 300) return refused(how, again)
+    await anchor.accept(peer.end, again.response?.body)
     await flows
     const body = await anchor.answer(leg.end, offer, peer.end)
     await anchor.connect(leg.end, peer.end)

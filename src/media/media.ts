@@ -24,7 +24,9 @@ export interface LegWish {
   streams?: readonly Stream[] | undefined
   /**
    * The party's last SDP in this dialog, when it had another partner before (a call that moves from the direct way to this
-   * server): our first offer to it keeps its m-lines, their order and mids (RFC 3264 section 8, RFC 8829 section 5.2.2).
+   * server): our first offer to it keeps its m-lines, their order and mids (RFC 3264 section 8, RFC 8829 section 5.2.2). A
+   * browser's names no candidates yet, and `offer(leg)` must be sent once more when it has been answered: only then does
+   * the browser know our fingerprint.
    */
   after?: string | undefined
   /** Offer SDES keys (RFC 4568) to a plain party; an offer of its own decides by itself. */
@@ -48,11 +50,10 @@ export type LegEvent =
   | { type: 'speaking'; on: boolean }
   /** Whom the m-line `mid` shows (video) or carries (audio slots of a meeting) from now on. */
   | { type: 'tile' | 'slot'; mid: string; leg: string | undefined }
-  /**
-   * The owner must send `offer(leg)` by re-INVITE: what carried the leg has died and was rebuilt, or there is more to send
-   * than was agreed (videos in a meeting).
-   */
+  /** What carried the leg has died and was rebuilt: the owner must send `offer(leg)` by re-INVITE. */
   | { type: 'rebuilt' }
+  /** There is more to send than was agreed (videos in a meeting): the owner may send `offer(leg)`; all goes on without. */
+  | { type: 'more' }
   /** It cannot be carried any more. */
   | { type: 'lost'; why: string }
 
