@@ -118,7 +118,7 @@ describe('commands', () => {
     const began = performance.now()
     await server.restart()
     assert.ok(performance.now() - began < 2000, 'a second start is fast')
-    const page = await (await fetch(`http://127.0.0.1:${server.ports.http}/`, { headers: { cookie } })).text()
+    const page = await (await fetch(`http://127.0.0.1:${server.ports.http}/status`, { headers: { cookie } })).text()
     assert.match(page, /Sign out/)
   })
 
