@@ -26,11 +26,10 @@ function follow(one) {
   }
 }
 
-const reinvite = hold =>
-  session.invite({
-    sessionDescriptionHandlerOptionsReInvite: { hold },
-    requestDelegate: { onAccept: () => (state.held = hold ? 'local' : false) },
-  })
+const reinvite = hold => {
+  session.sessionDescriptionHandlerOptionsReInvite = { hold }
+  return session.invite({ requestDelegate: { onAccept: () => (state.held = hold ? 'local' : false) } })
+}
 
 window.client = {
   state,
