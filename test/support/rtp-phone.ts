@@ -42,6 +42,7 @@ export interface SendOptions {
 }
 
 const samplesPerPacket = 160
+const piece = 400
 
 export async function createRtpPhone(options: RtpPhoneOptions = {}): Promise<RtpPhone> {
   const address = options.address ?? '127.0.0.1'
@@ -216,10 +217,20 @@ export class RtpPhone {
     return this.heard.filter(packet => packet.payloadType === payloadType)
   }
 
-  /** Share of the energy of all PCMU that was heard that lies at `frequency`. */
+  /**
+   * Share of the energy of all PCMU that was heard that lies at `frequency`: of pieces of 50 ms, because a tone that was
+   * moved in time by a jitter buffer in between would cancel itself in the whole.
+   */
   share(frequency: number, packets = this.sounds()): number {
     const samples = Float32Array.from(packets.flatMap(({ payload }) => [...payload].map(expandMu)))
-    return shareOf({ rate: 8000, samples }, frequency)
+    let [found, all] = [0, 0]
+    for (let from = 0; from + piece <= samples.length; from += piece) {
+      let energy = 0
+      for (let i = from; i < from + piece; i++) energy += samples[i]! ** 2
+      found += energy * shareOf({ rate: 8000, samples }, frequency, from, from + piece)
+      all += energy
+    }
+    return all === 0 ? 0 : found / all
   }
 
   /** The same of the 200 ms in which it is highest: what a mixer says before and after a talk is not the talk. */
