@@ -286,6 +286,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         records,
         groups: groupStore,
         meetings: groups,
+        mediaLoad: () => media.load(),
         recordings,
         health,
         info,

@@ -20,6 +20,7 @@ import { addGroups } from './groups.ts'
 import type { Guard } from './guard.ts'
 import { addInvitations, addRedeem, isLoopback } from './invitations.ts'
 import { addLive, type Live } from './live.ts'
+import { addMedia } from './media.ts'
 import { addMeetings } from './meetings.ts'
 import type { Metrics } from './metrics.ts'
 import { addPage, messagePage } from './page.ts'
@@ -84,6 +85,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
     addCalls(api, deps)
     addAccounts(api, deps)
     addGroups(api, deps)
+    addMedia(api, deps)
     addMeetings(api, deps)
     addInvitations(api, deps, parts.base)
     addLive(api, parts.live)

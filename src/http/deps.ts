@@ -10,7 +10,7 @@ import type { Groups } from '../groups/groups.ts'
 import type { Recordings } from '../groups/recorder.ts'
 import type { GroupStore } from '../groups/store.ts'
 import type { Logger } from '../log.ts'
-import type { MediaState } from '../media/media.ts'
+import type { MediaLoad, MediaState } from '../media/media.ts'
 import type { AddressWatch } from '../network/interfaces.ts'
 import type { Records } from '../records/records.ts'
 import type { Registrar } from '../registrar/registrar.ts'
@@ -69,6 +69,7 @@ export interface HttpDeps {
   meetings: Pick<Groups, 'list' | 'act'>
   recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health
+  mediaLoad(): MediaLoad
   info(): Promise<Info>
   /** When the server began, in ms since 1970. */
   began: number

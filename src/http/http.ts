@@ -42,6 +42,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     registrations: () => deps.registrations.count(),
     calls: () => deps.calls.list().length,
     meetings: () => deps.meetings.list(),
+    mediaLoad: () => deps.mediaLoad(),
     engineStats: () => deps.engineStats(),
   })
   const open: { app?: FastifyInstance; plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}

@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
 import type { MaybePromise } from '../location/store.ts'
+import type { MediaLoad } from '../media/media.ts'
 import type { EngineStats } from '../sip/engine/engine.ts'
 
 export interface Metrics {
@@ -18,6 +19,7 @@ export interface MetricsDeps {
   registrations(): MaybePromise<number>
   calls(): number
   meetings(): readonly { shape: string; members: readonly unknown[] }[]
+  mediaLoad(): MediaLoad
   engineStats(): EngineStats | undefined
 }
 
@@ -39,6 +41,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   delay.enable()
   const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
   addGauges(registry, deps)
+  addMedia(registry, deps)
   addProcess(registry, delay)
   return {
     contentType: registry.contentType,
@@ -199,6 +202,38 @@ function addGauges(registry: Registry, deps: MetricsDeps): void {
 }
 
 // prom-client's own collectors of these can't be stopped again.
+function addMedia(registry: Registry, { mediaLoad }: Pick<MetricsDeps, 'mediaLoad'>): void {
+  const registers = [registry]
+  const gauge = (name: string, help: string, read: (load: MediaLoad) => number) =>
+    new Gauge({
+      name: `vaartha_media_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read(mediaLoad()))
+      },
+    })
+  gauge('ports', 'Plain phones whose media goes through this server.', load => load.ports)
+  gauge('rooms', 'Bridges, meetings and tests that carry media now.', load => load.rooms)
+  gauge('workers', 'SFU worker processes.', load => load.workers.length)
+  gauge('worker_legs', 'Browsers whose media goes through SFU workers.', load => sum(load, worker => worker.legs))
+  gauge('worker_cpu_seconds', 'CPU seconds of the living SFU workers.', load => sum(load, worker => worker.cpuSeconds))
+  gauge('audio_cpu_seconds', 'CPU seconds of the audio thread since it began.', load => load.audioCpuSeconds)
+  new Gauge({
+    name: 'vaartha_media_packets',
+    help: 'Packets of the audio thread since it began.',
+    labelNames: ['direction'],
+    registers,
+    collect() {
+      for (const [direction, value] of Object.entries(mediaLoad().packets)) this.set({ direction }, value)
+    },
+  })
+}
+
+function sum(load: MediaLoad, read: (worker: MediaLoad['workers'][number]) => number): number {
+  return load.workers.reduce((total, worker) => total + read(worker), 0)
+}
+
 function addProcess(registry: Registry, delay: ReturnType<typeof monitorEventLoopDelay>): void {
   const registers = [registry]
   new Gauge({

@@ -72,6 +72,13 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     records: { list: async () => [] },
     groups: createSqlGroups({ database }),
     meetings: { list: () => [], act: async () => {} },
+    mediaLoad: () => ({
+      workers: [{ pid: 1, legs: 2, cpuSeconds: 3 }],
+      ports: 4,
+      rooms: 5,
+      audioCpuSeconds: 6,
+      packets: { in: 7, out: 8, dropped: 9 },
+    }),
     recordings: { list: async () => [], get: async () => undefined, path: file => file, remove: async () => {} },
     health: () => ({
       ready: true,

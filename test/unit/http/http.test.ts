@@ -124,6 +124,8 @@ describe('http', () => {
     assert.match(text, /vaartha_sip_messages_total\{direction="out",method="other",status="4xx"\} 1\n/)
     assert.match(text, /vaartha_register_seconds_count\{status="200"\} 1\n/)
     assert.match(text, /vaartha_registrations 1\n/)
+    assert.match(text, /vaartha_media_worker_legs 2\n/)
+    assert.match(text, /vaartha_media_packets\{direction="dropped"\} 9\n/)
     for (const line of text.split('\n').filter(line => line !== ''))
       assert.match(line, /^(# (HELP|TYPE) .+|[a-z_]+(\{.*\})? \S+)$/)
   })
