@@ -18,7 +18,7 @@ export interface LineWish {
 }
 
 export interface AnswerOptions {
-  /** The first answers the party's first BUNDLE group; others, those that we have opened by offers of ours. */
+  /** One, for the party's first BUNDLE group; lines outside of it are rejected. */
   transports: readonly OurTransport[]
   /** As the router had them when it was made with `routerCodecs`. */
   router: types.RtpCapabilities

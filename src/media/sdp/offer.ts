@@ -53,21 +53,25 @@ export function offerNext(previous: OurSession | undefined, options: OfferOption
 }
 
 /**
- * What the party has answered to each of our lines, by index; undefined where the line is rejected. Refuses
- * `not-acceptable-here` what is no answer to this offer, or takes nothing of it (RFC 3264 section 6).
+ * What the party has answered to each of our lines, by index; undefined where the line is rejected, or was taken out of the
+ * group, which we cannot follow. Refuses `not-acceptable-here` what is no answer to this offer (RFC 3264 section 6).
  */
 export function readAnswer(ours: OurSession, answer: WebRtcSession): (WebRtcLine | undefined)[] {
   if (answer.lines.length !== ours.lines.length) {
     throw new Refusal('not-acceptable-here', 'The answer has not as many lines as the offer')
   }
+  const groups = new Map<number, number>()
   return ours.lines.map((line, index) => {
     const theirs = answer.lines[index]!
     if (theirs.rejected || line.rejected) return undefined
-    if (theirs.mid !== line.mid || theirs.type !== line.type) {
+    // What knows no BUNDLE gives no mid.
+    if ((theirs.mid !== line.mid && theirs.mid !== '') || theirs.type !== line.type) {
       throw new Refusal('not-acceptable-here', `The answer's line ${index} is not that of the offer`)
     }
     if (!theirs.rtcpMux) throw new Refusal('not-acceptable-here', 'The answer is without rtcp-mux')
-    return theirs
+    const group = groups.get(line.transport) ?? theirs.transport
+    groups.set(line.transport, group)
+    return theirs.transport === group ? theirs : undefined
   })
 }
 

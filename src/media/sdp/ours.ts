@@ -36,7 +36,7 @@ export interface OurLine {
   /** rids that we receive (RFC 8853). */
   rids: readonly string[]
   sender: Sender | undefined
-  /** Which of the session's transports carries it. */
+  /** Which of the session's transports carries it: 0, as long as browsers bear no second group (router.ts says why). */
   transport: number
 }
 

@@ -136,6 +136,9 @@ test('an answer is held against the offer', () => {
   const answer = answered(offer)
   const [voice, picture] = answer.lines
   assert.deepEqual(readAnswer(offer, { ...answer, lines: [voice!, { ...picture!, rejected: true }] })[1], undefined)
+  const apart = { ...picture!, transport: 1 }
+  assert.deepEqual(readAnswer(offer, { ...answer, lines: [voice!, apart] })[1], undefined)
+  assert.ok(readAnswer(offer, { ...answer, lines: [{ ...voice!, mid: '' }, picture!] })[0])
   const wrong = [[voice!], [picture!, voice!], [{ ...voice!, rtcpMux: false }, picture!]]
   for (const lines of wrong)
     assert.throws(() => readAnswer(offer, { ...answer, lines }), { code: 'not-acceptable-here' })
