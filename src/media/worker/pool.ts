@@ -59,7 +59,8 @@ export function createPool(deps: PoolDeps): Pool {
   function begin(slot: Slot): Promise<OwnedWorker> {
     slot.starting ??= start(slot)
       .catch(error => {
-        slot.failures++
+        // That there is no program yet is no failure of this slot.
+        if (!(error instanceof Refusal)) slot.failures++
         throw error
       })
       .finally(() => (slot.starting = undefined))
@@ -67,9 +68,9 @@ export function createPool(deps: PoolDeps): Pool {
   }
 
   async function start(slot: Slot): Promise<OwnedWorker> {
+    const binary = await deps.binary()
     const pause = backOffMs[Math.min(slot.failures, backOffMs.length) - 1] ?? 0
     if (pause > 0) await sleep(pause, undefined, { signal, ref: false })
-    const binary = await deps.binary()
     library ??= loadLibrary(most, log)
     const { createWorker } = await library
     signal.throwIfAborted()
@@ -106,7 +107,10 @@ export function createPool(deps: PoolDeps): Pool {
         await begin(slot)
         return
       } catch (error) {
-        if (!signal.aborted) log.error({ err: error, worker: slot.index }, 'SFU worker cannot be started')
+        if (signal.aborted) return
+        log.error({ err: error, worker: slot.index }, 'SFU worker cannot be started')
+        // The next one who needs it is told the same, and starts it when that has changed.
+        if (error instanceof Refusal) return
       }
     }
   }

@@ -31,7 +31,8 @@ export function readRecipe(packageDirectory: string): Recipe {
     sources,
     schemas,
     includes: [join(worker, 'include'), webrtc, join(webrtc, 'libwebrtc')],
-    // io_uring, which mediasoup's build switches on by the kernel's version, is left out: Debian's library is too old.
+    // io_uring, which mediasoup's build switches on by the kernel's version, is left out: a binary for one machine may
+    // run on another kernel, and a library less is needed.
     flags: [
       `-std=${/cpp_std=([^']+)'/.exec(meson)?.[1] ?? 'c++20'}`,
       '-O2',
