@@ -27,11 +27,16 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     end === undefined ? undefined : [...members.keys()].find(leg => leg.voice()?.end === end)
 
   const openMix = () => {
-    mix ??= audio.openMix({ speakers: deps.speakers }).then(id => {
+    if (mix !== undefined) return mix
+    const opening = audio.openMix({ speakers: deps.speakers }).then(id => {
       deps.onMix(id, true)
       return id
     })
-    return mix
+    mix = opening
+    opening.catch(() => {
+      if (mix === opening) mix = undefined
+    })
+    return opening
   }
 
   const hear = async (leg: Leg, member: Member) => {

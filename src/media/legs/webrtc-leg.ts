@@ -65,6 +65,8 @@ export class WebRtcLeg implements Leg, Scene {
   #wanted = 0
   #described: readonly string[] = []
   #asking: NodeJS.Timeout | undefined
+  /** The owner was asked to offer, and has not yet. */
+  #asked = false
   #closed = false
 
   constructor(deps: WebRtcLegDeps, wish: Pick<LegWish, 'streams' | 'after'>) {
@@ -146,7 +148,7 @@ export class WebRtcLeg implements Leg, Scene {
         id: this.#sessionId,
       })
       this.#offered = this.#withSenders(next)
-      this.#note(this.#offered)
+      this.#asked = false
       return writeWebRtc(this.#offered)
     })
   }
@@ -158,7 +160,10 @@ export class WebRtcLeg implements Leg, Scene {
       if (ours === undefined) throw new Refusal('not-acceptable-here', 'There is no offer to answer')
       const theirs = readWebRtc(parse(sdp))
       const lines = readAnswer(ours, theirs)
+      this.#described = sourcesOf(ours)
       await this.#apply({ ours: takenBy(ours, lines, this.#place.capabilities), theirs, lines })
+      this.#presence.began()
+      this.#askIfNeeded()
     })
   }
 
@@ -184,7 +189,8 @@ export class WebRtcLeg implements Leg, Scene {
       await this.#apply({ ours, theirs, lines })
       this.#offered = undefined
       const described = this.#withSenders(ours)
-      this.#note(described)
+      this.#described = sourcesOf(described)
+      this.#asked = false
       return writeWebRtc(described)
     })
   }
@@ -200,7 +206,7 @@ export class WebRtcLeg implements Leg, Scene {
       for (let index = 0; index < wires; index += 1) await this.#wire(index)
       if (this.#agreed !== undefined) await this.#apply(this.#agreed, false)
     })
-    if (!this.#closed) this.#ask()
+    if (!this.#closed) this.tell({ type: 'rebuilt' })
   }
 
   /** The audio thread has died: the voice gets another end, and the browser notices nothing. */
@@ -294,12 +300,6 @@ export class WebRtcLeg implements Leg, Scene {
     return withSenders(session, mid => this.#lines.get(mid)?.encoding)
   }
 
-  #note(session: OurSession): void {
-    this.#described = sourcesOf(session)
-    clearTimeout(this.#asking)
-    this.#asking = undefined
-  }
-
   /** It is sent, or could be sent, what it was not told of; that something has ended it need not know. */
   get #untold(): boolean {
     const { ours } = this.#agreed ?? {}
@@ -308,16 +308,14 @@ export class WebRtcLeg implements Leg, Scene {
   }
 
   #askIfNeeded(): void {
-    if (this.#asking !== undefined || this.#closed || !this.#untold) return
+    if (this.#asking !== undefined || this.#asked || this.#closed || !this.#untold) return
     this.#asking = setTimeout(() => {
       this.#asking = undefined
-      if (this.#untold) this.#ask()
+      if (!this.#untold) return
+      this.#asked = true
+      this.tell({ type: 'more' })
     }, gatherMs)
     this.#asking.unref()
-  }
-
-  #ask(): void {
-    this.tell({ type: 'rebuilt' })
   }
 
   async #wire(index: number): Promise<Wire> {
