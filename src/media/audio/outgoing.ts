@@ -26,7 +26,10 @@ export interface Outgoing {
   forwardEvent(source: Source, sequence: number, timestamp: number, begins: boolean, now: number): boolean
   /** A packet of `source` is kept from the receiver on purpose: no hole shall tell of it. */
   skip(source: Source, sequence: number): void
-  /** A packet of our own of `samples` clock ticks, after `missing` ones of the same length that were lost. */
+  /**
+   * A packet of our own of `samples` clock ticks. With `missing` it is one that came from elsewhere without its numbers,
+   * after so many of the same length that were lost.
+   */
   emit(samples: number, marker: boolean, now: number, missing?: number): void
   /** A telephone event among packets of our own. */
   emitEvent(begins: boolean, now: number): void
@@ -38,6 +41,8 @@ export interface Outgoing {
 const mostDropout = 3000
 // A source whose clock and ours differ by more since its last packet has stopped its clock meanwhile, as phones do on hold.
 const mostDriftMs = 1000
+// The beat of our own packets makes up for less, and goes on from now after more.
+const mostLateMs = 200
 // Late packets are told from those before a change of sources within this distance.
 const lateWindow = 16384
 
@@ -60,6 +65,9 @@ class OutgoingStream implements Outgoing {
   #lastTimestamp = this.timestamp
   #lastAt = Number.NaN
   #lastSamples = 0
+  // Where the stream's clock was, and when: what begins anew is put where real time is on this line.
+  #anchor = Number.NaN
+  #anchorAt = 0
   // The source's side: its first and highest number, its last timestamp, and what is added to both.
   #base = 0
   #sourceHighest = 0
@@ -79,6 +87,7 @@ class OutgoingStream implements Outgoing {
     this.#rate = rate
     this.#lastSamples = 0
     this.#source = undefined
+    this.#anchor = Number.NaN
   }
 
   forward(source: Source, sequence: number, timestamp: number, marker: boolean, now: number): boolean {
@@ -113,7 +122,7 @@ class OutgoingStream implements Outgoing {
       this.#sounded(0, now)
     } else {
       this.sequence = (sequence + this.#sequenceOffset) & 0xffff
-      if (begins) this.#eventTimestamp = this.#next(now)
+      if (begins) this.#eventTimestamp = this.#position(now)
       this.timestamp = this.#eventTimestamp
     }
     this.marker = begins
@@ -130,19 +139,21 @@ class OutgoingStream implements Outgoing {
     this.#base = (sequence + 1) & 0xffff
   }
 
-  emit(samples: number, marker: boolean, now: number, missing = 0): void {
-    const gap = this.#elapsed(now) > 2 * this.#lastSamples + missing * samples
-    const jump = this.#source !== this || (marker && gap) || this.#elapsed(now) > (this.#rate * mostDriftMs) / 1000
-    this.timestamp = jump ? this.#next(now) : (this.#lastTimestamp + this.#lastSamples + missing * samples) >>> 0
+  emit(samples: number, marker: boolean, now: number, missing?: number): void {
+    const lost = missing ?? 0
+    const passed = this.#elapsed(now) - this.#lastSamples - lost * samples
+    const most = (this.#rate * (missing === undefined ? mostLateMs : mostDriftMs)) / 1000
+    const jump = this.#source !== this || passed > (marker ? this.#lastSamples : most)
+    this.timestamp = jump ? this.#next(now) : (this.#lastTimestamp + this.#lastSamples + lost * samples) >>> 0
     this.marker = marker || this.#source !== this
-    this.sequence = (this.#highest + 1 + (jump ? 0 : missing)) & 0xffff
+    this.sequence = (this.#highest + 1 + (jump ? 0 : lost)) & 0xffff
     this.#source = this
     this.#highest = this.sequence
     this.#sounded(samples, now)
   }
 
   emitEvent(begins: boolean, now: number): void {
-    if (begins) this.#eventTimestamp = this.#next(now)
+    if (begins) this.#eventTimestamp = this.#position(now)
     this.timestamp = this.#eventTimestamp
     this.marker = begins
     this.sequence = this.#highest = (this.#highest + 1) & 0xffff
@@ -192,11 +203,22 @@ class OutgoingStream implements Outgoing {
     this.#lastTimestamp = this.timestamp
     this.#lastSamples = samples
     this.#lastAt = now
+    if (!Number.isNaN(this.#anchor)) return
+    this.#anchor = this.timestamp
+    this.#anchorAt = now
+  }
+
+  /** Where the sound of now lies, for an event amid it. */
+  #position(now: number): number {
+    return (this.#lastTimestamp + Math.max(this.#elapsed(now), this.#lastSamples)) >>> 0
   }
 
   /** The timestamp of a sound that begins now: never before the end of the last one. */
   #next(now: number): number {
-    return (this.#lastTimestamp + Math.max(this.#elapsed(now), this.#lastSamples)) >>> 0
+    const least = (this.#lastTimestamp + this.#lastSamples) >>> 0
+    if (Number.isNaN(this.#anchor)) return (this.#lastTimestamp + this.#elapsed(now)) >>> 0
+    const real = Math.round(this.#anchor + ((now - this.#anchorAt) * this.#rate) / 1000) >>> 0
+    return timestampDistance(least, real) > 0 ? real : least
   }
 
   #elapsed(now: number): number {

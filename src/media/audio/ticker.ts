@@ -2,7 +2,7 @@
 
 export const tickMs = 20
 // A thread that was held up longer than this goes on from now instead of making up for it.
-const mostLateMs = 100
+const mostLateMs = 200
 
 export interface Ticker {
   /** Calls `tick` every 20 ms until the returned function is called. */

@@ -93,6 +93,24 @@ test('whatever is heard through a stream, its numbers step by one and its clock 
   )
 })
 
+test('stalls of the network that end in a burst do not put a stream ahead of real time for good', () => {
+  const out = createOutgoing(1, 8000)
+  let first: number | undefined
+  let now = 0
+  const say = () => {
+    out.emit(160, false, now)
+    first ??= out.timestamp
+  }
+  for (let round = 0; round < 20; round++) {
+    say()
+    now += 3000
+    for (let i = 0; i < 149; i++) say()
+  }
+  // What was said after the last stall lies ahead of it by its own length only.
+  const ahead = ((out.timestamp - first!) >>> 0) / 8 - now
+  assert.ok(ahead >= 0 && ahead <= 3000, `${ahead} ms`)
+})
+
 test('pauses of a source that keeps its clock, as in DTX, are passed on as they are', () => {
   const out = createOutgoing(1, 48000)
   const source = {}
