@@ -31,7 +31,7 @@ export interface Pool {
   close(): Promise<void>
 }
 
-// A process takes 10 MB: a home whose calls fit into one need not have four.
+// A process takes 14 MB: a home whose calls fit into one need not have four.
 const fewTransports = 8
 // A worker that dies over and over is started ever more slowly, and at last only when somebody needs it.
 const backOffMs = [0, 500, 1000, 2000, 5000]
@@ -142,7 +142,7 @@ export function createPool(deps: PoolDeps): Pool {
   }
 }
 
-/** mediasoup takes 15 MB of memory, so it is read when the first worker starts. */
+/** mediasoup takes 12 MB of memory, so it is read when the first worker starts. */
 async function loadLibrary(workers: number, log: Logger): Promise<typeof import('mediasoup')> {
   const library = await import('mediasoup')
   library.setLogEventListeners({
