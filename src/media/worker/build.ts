@@ -54,11 +54,14 @@ export async function buildWorker(options: BuildOptions): Promise<void> {
     tools.compile(['-include', prelude, '-c', source], object),
   )
   const program = join(folder, 'worker')
-  await tools.link(objects, program)
-  const wrong = await trial(program, env)
-  if (wrong !== undefined) {
-    rmSync(folder, { recursive: true })
-    throw new Error(`what was built ${wrong}`)
+  try {
+    await tools.link(objects, program)
+    const wrong = await trial(program, env)
+    if (wrong !== undefined) throw new Error(`what was built ${wrong}`)
+  } catch (error) {
+    // An object may have been cut short when the power failed; the next build makes all of them anew.
+    if (!signal.aborted) rmSync(folder, { recursive: true })
+    throw error
   }
   renameSync(program, target)
   rmSync(folder, { recursive: true })
