@@ -18,19 +18,17 @@ const midUri = 'urn:ietf:params:rtp-hdrext:sdes:mid'
 const inVideo = new Set([1, 4, 5])
 
 /**
- * Which lines of a browser's description it can be sent videos on: where the payload type is the router's, and the browser
- * does not misread the extensions that come under its own numbers.
+ * Whether a browser can be sent videos on a line: where the payload type is the router's, and the browser does not misread
+ * the extensions that come under its own numbers.
  */
-function canShow(lines: readonly WebRtcLine[], router: types.RtpCapabilities): (line: WebRtcLine) => boolean {
-  const withMid = needsMid(lines)
-  return line => {
-    const [codec] = chooseCodecs(line, router, [])
-    const numbered = router.codecs?.some(
-      one => one.preferredPayloadType === codec?.payloadType && sameCodec(one, codec),
-    )
-    const extensions = chooseExtensions(line, withMid)
-    return numbered === true && extensions.every(one => isRouters(one, router) || !inVideo.has(one.id))
-  }
+function canShow(
+  { codecs, extensions }: Pick<OurLine, 'codecs' | 'extensions'>,
+  router: types.RtpCapabilities,
+): boolean {
+  const codec = codecs.find(isMedia)
+  if (codec === undefined) return false
+  const numbered = router.codecs?.some(one => one.preferredPayloadType === codec.payloadType && sameCodec(one, codec))
+  return numbered === true && extensions.every(one => isRouters(one, router) || !inVideo.has(one.id))
 }
 
 function isRouters({ id, uri }: { id: number; uri: string }, router: types.RtpCapabilities): boolean {
@@ -52,10 +50,12 @@ export function answerWishes(
     line.kind === 'audio' || line.kind === 'video' ? { direction: 'sendrecv', codecs: [] } : undefined,
   )
   const wishes = streams === undefined ? all : wishesFor(offer, streams)
-  const shows = canShow(offer.lines, router)
+  const withMid = needsMid(offer.lines)
   return wishes.map((wish, index) => {
     const line = offer.lines[index]!
-    if (wish === undefined || line.kind !== 'video' || shows(line)) return wish
+    if (wish === undefined || line.kind !== 'video') return wish
+    const codecs = chooseCodecs(line, router, wish.codecs)
+    if (canShow({ codecs, extensions: chooseExtensions(line, withMid) }, router)) return wish
     return { ...wish, direction: direct(wish.direction, 'recvonly') }
   })
 }
@@ -77,8 +77,7 @@ export function offerWishes(options: {
       const parameters = offerParameters(capabilities, stream.kind, stream.codecs)
       return { kind: stream.kind, direction: stream.direction, parameters, transport: 0 }
     }
-    // A video line that could not be sent anything when it was agreed cannot now.
-    const mute = kept.kind === 'video' && kept.transport === 0 && !sends(kept.direction) && !hasMid(kept)
+    const mute = kept.kind === 'video' && !canShow(kept, capabilities)
     const direction = mute ? direct(stream.direction, 'recvonly') : stream.direction
     const parameters = renumbered(kept, stream.codecs, capabilities)
     return { kind: stream.kind, direction, transport: 0, mid: kept.mid, ...(parameters && { parameters }) }
@@ -109,14 +108,13 @@ function renumbered(kept: OurLine, names: readonly string[], router: types.RtpCa
 /** What we would have said to a party that has had another partner until now: the same lines with the same numbers. */
 export function sessionAfter(sdp: string, router: types.RtpCapabilities, id: string): OurSession {
   const theirs = readWebRtc(parse(sdp))
-  const shows = canShow(theirs.lines, router)
   const withMid = needsMid(theirs.lines)
   const lines = theirs.lines.map((line): OurLine => {
     const codecs = line.rejected || line.transport !== 0 ? [] : chooseCodecs(line, router, [])
     const { mid, kind, type, protocol, formats } = line
     const rejected = codecs.length === 0
     const extensions = rejected ? [] : chooseExtensions(line, withMid)
-    const wanted = kind !== 'video' || shows(line) ? 'sendrecv' : 'recvonly'
+    const wanted = kind !== 'video' || canShow({ codecs, extensions }, router) ? 'sendrecv' : 'recvonly'
     const direction = rejected ? 'inactive' : direct(wanted, mirror(line.direction))
     const rids = rejected ? [] : line.rids
     return {
