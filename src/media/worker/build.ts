@@ -69,10 +69,14 @@ export async function buildWorker(options: BuildOptions): Promise<void> {
 
 /** How much of a build that another process is at is done, 0..1. */
 export function progressOf(target: string, packageDirectory: string): number {
-  const folder = buildFolder(target)
-  if (!existsSync(folder)) return 0
-  const objects = readdirSync(folder).filter(file => file.endsWith('.o'))
-  return objects.length / readRecipe(packageDirectory).sources.length
+  try {
+    const objects = readdirSync(buildFolder(target)).filter(file => file.endsWith('.o'))
+    return objects.length / readRecipe(packageDirectory).sources.length
+  } catch (error) {
+    // It has not begun, or has ended in this moment.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0
+    throw error
+  }
 }
 
 const buildFolder = (target: string) => `${target}.build`
