@@ -119,7 +119,7 @@ export class Board {
     if (req.method !== 'SUBSCRIBE') return reply(res, 405, { headers: { Allow: 'SUBSCRIBE' } })
     if (!this.#subscriptions.has(one.id)) return reply(res, 481)
     const seconds = readExpires(req)
-    one.told = -1
+    if (seconds > 0) one.told = -1
     reply(res, 200, { headers: this.#answer(seconds) }, error => {
       if (!error && this.#subscriptions.has(one.id)) this.#extend(one, seconds)
     })
@@ -149,7 +149,9 @@ export class Board {
       one.told = version
       const left = Math.max(1, Math.round((one.endsAt - Date.now()) / 1000))
       const status = await this.#notify(one, `active;expires=${left}`, body)
-      if (status >= 300) this.#drop(one, status)
+      // Who refuses a NOTIFY has no subscription any more (RFC 6665 section 4.2.2).
+      if (status === 481 || status === 408) this.#drop(one, status)
+      else if (status >= 300) this.#end(one, 'rejected')
     }
     one.sending = false
   }
@@ -171,7 +173,6 @@ export class Board {
     )
   }
 
-  /** Who refuses a NOTIFY has no subscription any more (RFC 6665 section 4.2.2). */
   #drop(one: Subscription, status: number): void {
     if (!this.#forget(one)) return
     this.#deps.log.info({ user: one.user, status }, 'subscription lost')

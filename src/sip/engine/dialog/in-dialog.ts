@@ -218,8 +218,10 @@ export function createInDialog(ground: Ground, keeper: Keeper): InDialog {
       const session = acceptedSession(message.get('Session-Expires'), response.get('Session-Expires'))
       if (session) keeper.keep(dialog, session)
     }
-    const terminated = method === 'NOTIFY' && /^\s*terminated/i.test(message.get('Subscription-State') ?? '')
-    if (terminated && dialog.kind === 'SUBSCRIBE') dialogs.end(dialog)
+    if (method !== 'NOTIFY' || dialog.kind !== 'SUBSCRIBE') return
+    const terminated = /^\s*terminated/i.test(message.get('Subscription-State') ?? '')
+    // A subscriber that knows nothing of it any more, or is gone (RFC 6665 section 4.2.2).
+    if (terminated || status === 481 || status === 408) dialogs.end(dialog)
   }
 
   return { request }
