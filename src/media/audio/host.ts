@@ -167,8 +167,8 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
     },
     async stats() {
       const perEnd: AudioStats['perEnd'] = {}
-      for (const [id, port] of ports) perEnd[id] = statsOf(port.inbound, port.out.packets)
-      for (const [id, { stream }] of streams) perEnd[id] = statsOf(stream.inbound, stream.out.packets)
+      for (const [id, port] of ports) perEnd[id] = statsOf(port)
+      for (const [id, { stream }] of streams) perEnd[id] = statsOf(stream)
       return {
         ports: ports.size,
         mixes: meetings.size,
@@ -209,13 +209,14 @@ function isMeeting(route: Route | undefined): route is Meeting {
   return route !== undefined && 'join' in route
 }
 
-function statsOf(inbound: Inbound, packetsOut: number): AudioStats['perEnd'][string] {
+function statsOf(end: End & { inbound: Inbound }): AudioStats['perEnd'][string] {
+  const { inbound, out, route } = end
   const { reception } = inbound
   return {
     packetsIn: inbound.packets,
-    packetsOut,
+    packetsOut: out.packets,
     lost: reception?.lost() ?? 0,
     jitterMs: Math.round(reception?.jitterMs() ?? 0),
-    level: inbound.level,
+    level: (isMeeting(route) ? route.mixing.level(end) : undefined) ?? inbound.level,
   }
 }

@@ -12,6 +12,8 @@ export interface Mixing {
   mute(end: End): void
   rename(end: End): void
   receive(from: End, packet: MediaPacket): void
+  /** How loud an end is now, 0 to 127 as in RFC 6464. */
+  level(end: End): number | undefined
   /** A sender that carries the packets of whoever holds speaker slot `slot`. */
   slot(slot: number, codec: PayloadType, sender: End): void
   closeSlot(slot: number): void
@@ -68,6 +70,7 @@ export function createMixing(
       packetFor.ssrc = packet.source.ssrc
       mixer.receive(from.id, packetFor)
     },
+    level: end => mixer.stats(end.id)?.level,
     slot: (slot, codec, sender) =>
       mixer.slot(slot, codec, (payload, samples, marker, missing, level) => {
         sender.out.emit(samples, marker, hub.now(), missing)

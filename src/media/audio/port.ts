@@ -1,11 +1,11 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import type { RemoteInfo, Socket } from 'node:dgram'
+import { createLevelMeter, type LevelMeter } from '../codec/level.ts'
 import type { AudioCodec, PayloadType, PortRemote } from './audio.ts'
 import type { End, Meaning, Route } from './end.ts'
 import type { Hub } from './hub.ts'
 import { createInbound, type Inbound } from './inbound.ts'
 import { createLatch } from './latch.ts'
-import { createLevelMeter, type LevelMeter } from './level.ts'
 import { createOutgoing } from './outgoing.ts'
 import { parseRtcp, writeReport } from './rtcp.ts'
 import { createRtpPacket, headerBytes, isRtcp, mostBytes, parseRtp, writeHeader } from './rtp.ts'
@@ -58,7 +58,7 @@ class PhonePort implements Port {
   readonly #latch = createLatch()
   readonly #rtcpLatch = createLatch()
   readonly #cname = randomBytes(12).toString('base64url')
-  #meter: LevelMeter | undefined
+  #meter: { codec: AudioCodec; meter: LevelMeter } | undefined
   #remote: PortRemote | undefined
   #listens = false
   #sender: SrtpSender | undefined
@@ -132,8 +132,13 @@ class PhonePort implements Port {
   }
 
   measure(codec: AudioCodec, bytes: Uint8Array, start: number, end: number): number {
-    this.#meter ??= createLevelMeter(() => this.#hub.mixery()?.codecs)
-    this.inbound.level = this.#meter.measure(codec, bytes, start, end)
+    if (this.#meter?.codec !== codec) {
+      const meter = this.#createMeter(codec)
+      if (!meter) return this.inbound.level
+      this.#meter?.meter.free()
+      this.#meter = { codec, meter }
+    }
+    this.inbound.level = this.#meter.meter.level(bytes.subarray(start, end))
     return this.inbound.level
   }
 
@@ -161,8 +166,16 @@ class PhonePort implements Port {
   async #close(): Promise<void> {
     if (this.#remote && this.out.packets > 0) this.#report(this.#hub.now(), true)
     this.route?.leave(this)
-    this.#meter?.close()
+    this.#meter?.meter.free()
     await this.#release()
+  }
+
+  /** Opus alone needs a decoder for it, which may have to be loaded first. */
+  #createMeter(codec: AudioCodec): LevelMeter | undefined {
+    if (codec === 'opus') return this.#hub.mixery()?.codecs.meter(codec)
+    return createLevelMeter(codec, () => {
+      throw new Error(`${codec} is measured without a decoder`)
+    })
   }
 
   #drop(): void {

@@ -58,6 +58,8 @@ test('three in a mix hear the others and not themselves; a muted one is heard by
   await host.mute(all[2]!.end, true)
   await Promise.all(all.map(each => each.phone.talk(30, { everyMs: 20 })))
   const [one, two, three] = all.map(each => each.phone)
+  const { perEnd } = await host.stats()
+  assert.ok(Math.abs(perEnd[all[0]!.end]!.level - 13.5) < 3, `level ${perEnd[all[0]!.end]!.level}`)
   assert.ok(one!.clearest(800) > 0.7 && two!.clearest(400) > 0.7)
   assert.ok(one!.share(400) < 0.05 && one!.share(1300) < 0.05)
   assert.ok(three!.clearest(400) > 0.2 && three!.clearest(800) > 0.2)

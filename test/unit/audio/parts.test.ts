@@ -3,10 +3,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { createDtmf } from '../../../src/media/audio/dtmf.ts'
 import { createLatch, latchWindowMs } from '../../../src/media/audio/latch.ts'
-import { createLevelMeter } from '../../../src/media/audio/level.ts'
 import { createOutgoing } from '../../../src/media/audio/outgoing.ts'
 import { createPorts, parseRange } from '../../../src/media/audio/sockets.ts'
-import { loadCodecs } from '../../../src/media/codec/codec.ts'
 
 test('the place that signalling names is always believed, another one once and for a while only', () => {
   const latch = createLatch()
@@ -132,28 +130,6 @@ test('a long event in two segments is one, and its length is that of both', () =
   assert.equal(dtmf.receive(5, 500 + 0xffff, payload(800, true), 0, 4, 8100), false)
   assert.deepEqual(digits, [['9', Math.round((0xffff + 800) / 8)]])
   assert.equal(dtmf.receive(6, 99, Buffer.from([1, 2]), 0, 2, 9000), undefined)
-})
-
-test('levels are found in every codec, near the true ones', async () => {
-  const codecs = await loadCodecs()
-  const tone = (rate: number, at: number) =>
-    Int16Array.from({ length: rate / 50 }, (_, i) => 0.1 * 32768 * Math.sin(2 * Math.PI * 440 * (at / 50 + i / rate)))
-  for (const codec of ['PCMU', 'PCMA', 'G722', 'opus'] as const) {
-    const meter = createLevelMeter(() => codecs)
-    const encoder = codecs.encoder(codec, 16000)
-    let level = 0
-    for (let i = 0; i < 30; i++) {
-      const payload = encoder.encode(tone(16000, i))
-      if (payload) level = meter.measure(codec, payload, 0, payload.length)
-    }
-    // 0.1 of full scale is -23 dBov.
-    assert.ok(Math.abs(level - 23) < 4, `${codec} ${level}`)
-    meter.close()
-    encoder.free()
-  }
-  const quiet = createLevelMeter(() => undefined)
-  assert.ok(quiet.measure('PCMA', Buffer.alloc(160, 0xd5), 0, 160) > 70)
-  assert.equal(quiet.measure('opus', Buffer.alloc(3), 0, 3), 127)
 })
 
 test('a range of ports is read strictly, and ports in use are stepped over', async t => {
