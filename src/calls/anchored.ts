@@ -112,10 +112,11 @@ export function onMedia(call: Call, leg: Leg, event: LegEvent): void {
   }
   // Without it all goes on as it is.
   if (event.type === 'more') void reoffer(call, leg).catch((error: unknown) => call.fail(error))
-  if (event.type === 'rebuilt') {
+  if (event.type === 'rebuilt' || event.type === 'more') {
     reoffer(call, leg).then(
       status => {
-        if (status >= 300) call.end({ status: 480, reason: `${leg.party.user} did not follow its media (${status})` })
+        if (status >= 300 && event.type === 'rebuilt')
+          call.end({ status: 480, reason: `${leg.party.user} did not follow its media (${status})` })
       },
       (error: unknown) => call.fail(error),
     )

@@ -39,8 +39,11 @@ export function bestOf(statuses: readonly number[]): number {
   return pool.reduce((best, status) => (rank(status) < rank(best) ? status : best), pool[0] ?? 408)
 }
 
-/** Whether the media that an SDP offers is held by its sender (RFC 3264 section 8.4). */
+/**
+ * Whether the media that an SDP offers is held by its sender (RFC 3264 section 8.4; old phones say so by the address
+ * 0.0.0.0, which for a browser only means that the candidates tell).
+ */
 export function isHeld(sdp: string): boolean {
-  if (/^c=IN IP4 0\.0\.0\.0\s*$/m.test(sdp)) return true
+  if (/^c=IN IP4 0\.0\.0\.0\s*$/m.test(sdp) && !sdp.includes('a=ice-ufrag:')) return true
   return /^a=(sendonly|inactive)\s*$/m.test(sdp) && !/^a=sendrecv\s*$/m.test(sdp)
 }

@@ -4,6 +4,7 @@ import { Refusal } from '../../src/errors.ts'
 import { createEvents, type FactName } from '../../src/events.ts'
 import type { Binding } from '../../src/location/store.ts'
 import { createSilentLog } from '../../src/log.ts'
+import type { Media } from '../../src/media/media.ts'
 import type { CallRecord } from '../../src/records/records.ts'
 import { type EngineUnderTest, startEngineUnderTest } from './engine.ts'
 import { createTcpPeer, createUdpPeer, type Peer, type Received, sipResponse, tagIn, unique } from './sip-peer.ts'
@@ -15,8 +16,8 @@ export interface CallsUnderTest {
   calls: Calls
   records: CallRecord[]
   facts: { name: FactName; fact: unknown }[]
-  /** Makes `peer` a contact of `user`, as a REGISTER would. */
-  bind(user: string, peer: Peer): void
+  /** Makes `peer` a contact of `user`, as a REGISTER would; protocol `ws` makes it one that is taken for a browser. */
+  bind(user: string, peer: Peer, change?: Partial<Binding>): void
   unbindAll(): void
   close(): Promise<void>
 }
@@ -24,7 +25,7 @@ export interface CallsUnderTest {
 /** The B2BUA on a real engine over loopback. Whoever a From names counts as authenticated; `mallory` proves to be Mallory. */
 export async function startCalls(
   change: Partial<Parameters<typeof createCalls>[0]['config']> = {},
-  options: { t1?: number } = {},
+  options: { t1?: number; media?: Media } = {},
 ): Promise<CallsUnderTest> {
   const engine = await startEngineUnderTest(options)
   const bindings: Binding[] = []
@@ -58,6 +59,7 @@ export async function startCalls(
     bindings: aor => bindings.filter(binding => binding.aor === aor),
     // Here the GRUU of a device names its port.
     bindingsOfGruu: async uri => bindings.filter(binding => uri.endsWith(`;gr=${binding.source.port}`)),
+    media: options.media,
     records: { add: record => records.push(record) },
     events,
     log: createSilentLog(),
@@ -68,7 +70,7 @@ export async function startCalls(
     calls,
     records,
     facts,
-    bind: (user, peer) => bindings.push(bindingOf(user, peer.port)),
+    bind: (user, peer, change) => bindings.push({ ...bindingOf(user, peer.port), ...change }),
     unbindAll: () => bindings.splice(0),
     async close() {
       await calls.close()
