@@ -1,7 +1,8 @@
 import type { EndEvent, RTCSession } from 'jssip/lib/RTCSession'
+import type { IncomingRequest } from 'jssip/lib/SIPMessage'
 import type { Devices } from './devices.ts'
 import { type DialogId, dialogOf, follow, reoffer } from './jssip.ts'
-import { mend } from './mend.ts'
+import { type Mending, mend } from './mend.ts'
 import { judge, type Quality, type Sample, sampleOf } from './quality.ts'
 import { createStore, type Store } from './store.ts'
 import type { Key } from './texts/texts.ts'
@@ -47,6 +48,8 @@ export interface CallDeps {
   /** A new INVITE in place of a dialog that was lost; undefined when that cannot be had. */
   reattach(saved: SavedCall, stream: MediaStream): Promise<RTCSession | undefined>
   onEnded(call: Call): void
+  /** The other end has become a meeting: `told` is its Vaartha-Meeting, `address` where it is. */
+  onMeeting(call: Call, told: string, address: string): void
 }
 
 const statsMs = 2000
@@ -58,7 +61,7 @@ export class Call {
   #session: RTCSession | undefined
   #stream: MediaStream | undefined
   #sound: { element: HTMLAudioElement; stop(): void } | undefined
-  #restart: () => void = () => {}
+  #mending: Mending | undefined
   #timer: ReturnType<typeof setInterval>
   #sample: Sample | undefined
   #byUser = false
@@ -110,6 +113,7 @@ export class Call {
       accepted: () => this.#talking(),
       confirmed: () => this.#talking(),
       sdp: event => this.#readSdp(event),
+      reinvite: ({ request }) => this.#lookForMeeting(request),
       // JsSIP has opened the microphone by itself, whether one is muted or not.
       unhold: () => this.#apply(),
       ended: event => this.#gone(event),
@@ -198,13 +202,13 @@ export class Call {
 
   /** The network has changed: the old way is known to be dead before ICE notices. */
   networkChanged(): void {
-    if (this.view.get().state === 'talking') this.#restart()
+    if (this.view.get().state === 'talking') this.#mending?.restart()
   }
 
   /** Signalling is back on a new connection: the server learns of it by a re-INVITE. */
   reconnected(): void {
     const { state } = this.view.get()
-    if (this.#session?.isEstablished() && state === 'talking') this.#restart()
+    if (this.#session?.isEstablished() && state === 'talking') this.#mending?.restart()
   }
 
   /** What a page that is loaded anew needs to go on with this call; undefined when there is nothing to go on with. */
@@ -213,6 +217,16 @@ export class Call {
     const dialog = this.#session && dialogOf(this.#session)
     if (dialog === undefined || since === undefined || state === 'ended') return undefined
     return { dialog, uri: this.#uri, name, address, direction, since, muted, held, at: Date.now() }
+  }
+
+  /** Gives session and microphone away to whoever goes on with them; the call is over without a word. */
+  handOver(): { session: RTCSession; stream: MediaStream } | undefined {
+    const [session, stream] = [this.#session, this.#stream]
+    if (session === undefined || stream === undefined || this.ended) return undefined
+    this.#mending?.stop()
+    this.#session = this.#stream = undefined
+    this.end('ended')
+    return { session, stream }
   }
 
   end(why: Key): void {
@@ -239,7 +253,8 @@ export class Call {
     session.connection.addEventListener('track', ({ track }) => hear(track))
     for (const { track } of session.connection.getReceivers()) hear(track)
     this.#sample = undefined
-    this.#restart = mend({
+    this.#mending?.stop()
+    this.#mending = mend({
       session,
       connected: this.#deps.connected,
       onMending: mending => {
@@ -276,6 +291,15 @@ export class Call {
       path: /^a=ice-lite/m.test(sdp) ? 'server' : 'direct',
       heldByPeer: directions.length > 0 && directions.every(one => one === 'sendonly' || one === 'inactive'),
     })
+  }
+
+  /** Somebody may have added a person: then it is the focus that asks us now (docs/meetings.md, Joining). */
+  #lookForMeeting(request: IncomingRequest): void {
+    const told = request.getHeader('Vaartha-Meeting')
+    const contact = (request.parseHeader('contact') as { uri?: { user?: string; host: string } } | undefined)?.uri
+    if (told === undefined || contact?.user === undefined) return
+    const [, domain] = this.#uri.split('@')
+    this.#deps.onMeeting(this, told, `sip:${contact.user}@${domain}`)
   }
 
   #gone({ originator, cause, message }: EndEvent): void {

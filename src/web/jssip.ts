@@ -98,3 +98,8 @@ async function rollBack(session: RTCSession): Promise<void> {
 export function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms))
 }
+
+/** A name for something that is made here. */
+export function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), byte => byte.toString(16).padStart(2, '0')).join('')
+}

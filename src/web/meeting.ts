@@ -4,16 +4,16 @@ import type { CallOptions } from 'jssip/lib/UA'
 import { addLines, FocusMedia } from './focus-media.ts'
 import { dialogOf, follow, pause, reoffer } from './jssip.ts'
 import { firstView, type MeetingDeps, type MeetingView, type SavedMeeting, whyNot } from './meeting-view.ts'
-import { mend } from './mend.ts'
+import { type Mending, mend } from './mend.ts'
 import { Mesh } from './mesh.ts'
 import { openPicture, type Showing, stopAll } from './picture.ts'
 import type { Roster } from './roster.ts'
+import { picturesOf, speakersOf } from './stage.ts'
 import { createStore, type Store } from './store.ts'
 import { followRoster } from './subscription.ts'
 import type { Key } from './texts/texts.ts'
 
 const levelMs = 300
-const speaksAbove = 0.02
 const infoType = 'application/vaartha-meeting+json'
 /**
  * A meeting: one dialog with its focus, and in a mesh a direct connection with each of the others beside it
@@ -30,7 +30,7 @@ export class Meeting {
   #microphone: MediaStream | undefined
   #picture: MediaStream | undefined
   #roster: { renew(): void; close(): void } | undefined
-  #restart: () => void = () => {}
+  #mending: Mending | undefined
   #reported = 0
   #byUser = false
   readonly #timer: ReturnType<typeof setInterval>
@@ -103,11 +103,16 @@ export class Meeting {
       pcConfig: { iceServers: [] },
       extraHeaders: ['Vaartha-Mesh: 1'],
     })
-    // It was called as a phone is; what a browser can do besides is asked for now.
-    session.on('confirmed', () => {
-      addLines(session.connection)
-      void reoffer(session).then(() => this.#tell({ mesh: true }))
-    })
+    session.on('confirmed', () => void this.#widen(session))
+  }
+
+  /** Goes on with what was a call: its other end has become this meeting. `told` is its Vaartha-Meeting. */
+  adopt(session: RTCSession, stream: MediaStream, told: string, since: number): void {
+    this.#microphone = stream
+    this.view.set({ since, self: memberOf(told), state: 'talking' })
+    this.#attach(session)
+    // Only who is in may follow the roster; the re-INVITE that brought us here is answered by then.
+    void this.#widen(session).then(() => this.#entered(session))
   }
 
   leave(): void {
@@ -157,12 +162,12 @@ export class Meeting {
   }
 
   networkChanged(): void {
-    if (this.view.get().state === 'talking') this.#restart()
+    if (this.view.get().state === 'talking') this.#mending?.restart()
   }
 
   reconnected(): void {
     this.#roster?.renew()
-    if (this.#session?.isEstablished()) this.#restart()
+    if (this.#session?.isEstablished()) this.#mending?.restart()
   }
 
   save(): SavedMeeting | undefined {
@@ -210,6 +215,13 @@ export class Meeting {
     }
   }
 
+  /** It was called as a phone is; what a browser can do besides is asked for now. */
+  async #widen(session: RTCSession): Promise<void> {
+    addLines(session.connection)
+    await reoffer(session)
+    this.#tell({ mesh: true })
+  }
+
   #until(): Promise<boolean> {
     return new Promise(resolve => {
       const unsubscribe = this.view.subscribe(() => {
@@ -236,7 +248,8 @@ export class Meeting {
 
   #follow(session: RTCSession): void {
     this.#focus.attach(session.connection, session.isEstablished())
-    this.#restart = mend({
+    this.#mending?.stop()
+    this.#mending = mend({
       session,
       connected: () => this.#deps.sip()?.connected() ?? false,
       onMending: mending => {
@@ -255,12 +268,12 @@ export class Meeting {
     const { since } = this.view.get()
     const invite = (session as unknown as { _request?: IncomingRequest })._request
     const told = response ?? (session.direction === 'incoming' ? invite : undefined)
-    const self = Number(/;\s*member=(\d+)/.exec(told?.getHeader('Vaartha-Meeting') ?? '')?.[1] ?? this.view.get().self)
+    const self = memberOf(told?.getHeader('Vaartha-Meeting')) || this.view.get().self
     const contact = (response?.parseHeader('contact') as { uri?: { user?: string } } | undefined)?.uri
     // The factory's own address is no meeting; the one that it has made is in the Contact (RFC 4579 section 5.4).
     if (contact?.user && session.direction === 'outgoing')
       this.address = this.address.replace(/^sip:[^@]*/, `sip:${contact.user}`)
-    this.view.set({ state: 'talking', since: since ?? Date.now(), ...(self > 0 ? { self } : {}) })
+    this.view.set({ state: 'talking', since: since ?? Date.now(), self })
     this.#apply()
     this.#roster ??= followRoster({
       sip: this.#deps.sip,
@@ -318,31 +331,15 @@ export class Meeting {
     this.#show()
   }
 
-  /** Who shows what, by the way that is played; one that has no picture there keeps the other's. */
   #show(): void {
     if (this.ended) return
-    const pictures = this.#focus.pictures()
-    const { roster, self, showing } = this.view.get()
-    if (this.#mesh.playing)
-      for (const { id } of roster.members) {
-        const picture = this.#mesh.pair(id)?.picture
-        if (picture) pictures.set(id, picture)
-        else pictures.delete(id)
-      }
-    pictures.delete(self)
-    if (this.#picture && showing !== 'nothing') pictures.set(self, this.#picture)
-    this.view.set({ pictures })
+    const { roster, self } = this.view.get()
+    this.view.set({ pictures: picturesOf(this.#mesh, this.#focus, roster, { id: self, picture: this.#picture }) })
   }
 
-  /** Who speaks: told by the focus, or heard in the pairs. */
   #listen(): void {
     const { roster, self, speaking, state } = this.view.get()
-    if (state !== 'talking') return
-    const now = new Set<number>()
-    if (this.#mesh.playing) {
-      for (const { id } of roster.members) if ((this.#mesh.pair(id)?.level() ?? 0) > speaksAbove) now.add(id)
-    } else if (roster.speaker !== undefined) now.add(roster.speaker)
-    now.delete(self)
+    const now = state === 'talking' ? speakersOf(this.#mesh, roster, self) : speaking
     if (now.size !== speaking.size || [...now].some(id => !speaking.has(id))) this.view.set({ speaking: now })
   }
 
@@ -404,4 +401,9 @@ export class Meeting {
     this.#entered(session)
     await this.#offerPicture()
   }
+}
+
+/** `5f0c2a91;member=3` → 3; 0 where it is not told. */
+function memberOf(told: string | undefined): number {
+  return Number(/;\s*member=(\d+)/.exec(told ?? '')?.[1] ?? 0)
 }

@@ -14,27 +14,34 @@ export interface MendDeps {
   onLost(): void
 }
 
+export interface Mending {
+  /** Asks for a restart at once, after the network has changed. */
+  restart(): void
+  /** Leaves the connection to somebody else. */
+  stop(): void
+}
+
 /**
  * Mends a call whose media has stopped: by an ICE restart, and where the two cannot reach each other directly, by asking
- * the server to carry the media (`Media-Path: relay`). Returns a function that asks for a restart at once, after the
- * network has changed.
+ * the server to carry the media (`Media-Path: relay`).
  */
-export function mend(deps: MendDeps): () => void {
+export function mend(deps: MendDeps): Mending {
   const { session, connected, onMending, onLost } = deps
   const { connection } = session
   const isFine = () => ['connected', 'completed'].includes(connection.iceConnectionState)
   let since = 0
   let ever = isFine()
   let working = false
+  let stopped = false
 
   async function work(): Promise<void> {
-    if (working || session.isEnded()) return
+    if (working || stopped || session.isEnded()) return
     working = true
     since = Date.now()
     onMending(true)
     // Both ends see it; the one that was called gives the other a head start.
     if (session.direction === 'incoming') await pause(1500)
-    for (let n = 0; !session.isEnded() && (n === 0 || !isFine()); n++) {
+    for (let n = 0; !stopped && !session.isEnded() && (n === 0 || !isFine()); n++) {
       if (Date.now() - since > patienceMs) {
         onLost()
         break
@@ -47,12 +54,13 @@ export function mend(deps: MendDeps): () => void {
       if (isFine()) break
     }
     working = false
-    if (isFine()) onMending(false)
+    if (isFine() && !stopped) onMending(false)
   }
 
   connection.addEventListener(
     'iceconnectionstatechange',
     event => {
+      if (stopped) return
       const state = connection.iceConnectionState
       if (isFine()) {
         ever = true
@@ -67,5 +75,10 @@ export function mend(deps: MendDeps): () => void {
     },
     { capture: true },
   )
-  return () => void work()
+  return {
+    restart: () => void work(),
+    stop() {
+      stopped = true
+    },
+  }
 }

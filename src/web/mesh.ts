@@ -62,9 +62,12 @@ export class Mesh {
     const read = (name: string) => Number(new RegExp(`;\\s*${name}=(\\d+)`).exec(header)?.[1] ?? -1)
     const from = read('from')
     if (header.split(';')[0]?.trim() !== this.#roster?.meeting || read('to') !== this.#self) return false
+    // After a reload the other calls anew: what was there is dead.
+    const before = this.#pairs.get(from)
+    this.#pairs.delete(from)
+    before?.end()
     const microphone = this.#copy(from)
     if (microphone === undefined) return false
-    this.#pairs.get(from)?.end()
     this.#add(from, session)
     // Between the other's offer and our answer: what we could send is said now, for the camera may come later.
     session.on('connecting', () => {

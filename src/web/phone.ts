@@ -2,9 +2,10 @@ import type { IncomingRTCSessionEvent } from 'jssip/lib/UA'
 import { Call, type CallDeps, type SavedCall } from './call.ts'
 import { createDevices, type Devices } from './devices.ts'
 import { ha1Of } from './digest.ts'
-import { pause } from './jssip.ts'
-import { Meeting } from './meeting.ts'
-import type { MeetingDeps, SavedMeeting } from './meeting-view.ts'
+import { newId, pause } from './jssip.ts'
+import type { Meeting } from './meeting.ts'
+import type { SavedMeeting } from './meeting-view.ts'
+import { createMeetings } from './meetings.ts'
 import { patienceMs } from './mend.ts'
 import { notify } from './notify.ts'
 import { probe, socketUrl, tellServers } from './places.ts'
@@ -77,18 +78,22 @@ export function createPhone(): Phone {
   let sip: Sip | undefined
   let hideNotice = () => {}
 
-  const meetingDeps: MeetingDeps = {
-    devices,
-    sip: () => sip,
-    reattach: (saved, options) => reattach(() => sip, saved.address, saved.dialog, options),
-    onEnded: onMeetingEnded,
-  }
   const callDeps: CallDeps = {
     devices,
     connected: () => sip?.connected() ?? false,
     reattach: (saved, stream) => reattach(() => sip, saved.uri, saved.dialog, withStream(stream)),
     onEnded,
+    onMeeting: (call, told, at) => meetings.adopt(call, told, at),
   }
+  const meetings = createMeetings({
+    state,
+    devices,
+    sip: () => sip,
+    address,
+    holdOthers,
+    onChange: sound,
+    onEnded: afterMeeting,
+  })
 
   async function start(): Promise<void> {
     follow()
@@ -122,7 +127,7 @@ export function createPhone(): Phone {
       if (state.get().profiles.length === 0) return
       if (found !== undefined) {
         use(found.profile, found.server)
-        if (saved !== undefined) void ('meeting' in saved ? resumeMeeting(saved) : resume(saved))
+        if (saved !== undefined) void ('meeting' in saved ? meetings.resume(saved) : resume(saved))
         return
       }
       state.set({ registration: 'offline' })
@@ -159,7 +164,8 @@ export function createPhone(): Phone {
 
   async function call(whom: string, name?: string): Promise<void> {
     const person = state.get().people.find(one => one.user === whom)
-    if (person?.group || /^meet(-[a-z0-9]+)?$/.test(whom)) return void (await meet(whom, name ?? person?.name ?? whom))
+    if (person?.group || /^meet(-[a-z0-9]+)?$/.test(whom))
+      return void (await meetings.join(whom, name ?? person?.name ?? whom))
     const made = new Call(callDeps, { id: newId(), direction: 'out', name: name ?? whom, address: whom })
     add(made)
     let stream: MediaStream
@@ -174,39 +180,6 @@ export function createPhone(): Phone {
     }
     await holdOthers(made)
     made.attach(sip.call(address(whom), withStream(stream)), stream)
-  }
-
-  /** Goes into a meeting; undefined when that did not come about. One is in one meeting at a time. */
-  async function meet(whom: string, name: string): Promise<Meeting | undefined> {
-    state.get().meeting?.leave()
-    const made = new Meeting(meetingDeps, { id: newId(), name, address: address(whom) })
-    addMeeting(made)
-    await holdOthers()
-    return (await made.join()) ? made : undefined
-  }
-
-  async function addPerson(talk: Call, whom: string): Promise<void> {
-    const made = await meet('meet', talk.view.get().name)
-    const other = talk.session
-    if (made === undefined || other === undefined) return
-    // Who is on the phone is pulled over by Replaces; the server then ends the call that this leaves behind.
-    made.session?.refer(talk.uri, { replaces: other })
-    made.do({ do: 'invite', user: whom })
-  }
-
-  function addMeeting(made: Meeting): void {
-    state.set({ meeting: made })
-    made.view.subscribe(sound)
-    sound()
-  }
-
-  function onMeetingEnded(ended: Meeting): void {
-    sound()
-    if (ended.view.get().why !== 'missed') tones.start('ended')
-    keep()
-    setTimeout(() => {
-      if (state.get().meeting === ended) state.set({ meeting: undefined as never })
-    }, endedMs)
   }
 
   function address(whom: string): string {
@@ -231,9 +204,7 @@ export function createPhone(): Phone {
     if (busy || (asMeeting && meeting !== undefined && !meeting.ended))
       return void session.terminate({ status_code: 486 })
     if (asMeeting) {
-      const made = new Meeting(meetingDeps, { id: newId(), name, address: uri.toString(), incoming: true })
-      made.ring(session)
-      return addMeeting(made)
+      return meetings.ring(session, uri.toString(), name)
     }
     const made = new Call(callDeps, { id: newId(), direction: 'in', name, address: uri.user ?? '' })
     made.attach(session)
@@ -266,6 +237,7 @@ export function createPhone(): Phone {
   function onEnded(ended: Call): void {
     sound()
     const { why } = ended.view.get()
+    if (!state.get().calls.includes(ended)) return
     if (why !== undefined && why !== 'missed') tones.start(why === 'busy' || why === 'declined' ? 'busy' : 'ended')
     keep()
     // Its end stays readable for a moment.
@@ -277,15 +249,14 @@ export function createPhone(): Phone {
     }, endedMs)
   }
 
+  function afterMeeting(): void {
+    tones.start('ended')
+    keep()
+  }
+
   async function holdOthers(but?: Call): Promise<void> {
     const talking = state.get().calls.filter(one => one !== but && one.view.get().since !== undefined && !one.ended)
     await Promise.all(talking.map(one => one.hold(true)))
-  }
-
-  async function resumeMeeting(saved: SavedMeeting): Promise<void> {
-    const made = new Meeting(meetingDeps, { id: newId(), name: saved.name, address: saved.address })
-    addMeeting(made)
-    await made.resume(saved)
   }
 
   /** Goes on with the call that the page had before it was loaded anew. */
@@ -302,10 +273,8 @@ export function createPhone(): Phone {
 
   /** Writes down the call that a reload would interrupt. */
   function keep(): void {
-    const saved = state
-      .get()
-      .calls.flatMap(one => one.save() ?? [])
-      .at(-1)
+    const { calls, meeting } = state.get()
+    const saved = meeting?.save() ?? calls.flatMap(one => one.save() ?? []).at(-1)
     if (saved === undefined) sessionStorage.removeItem(callKey)
     else sessionStorage.setItem(callKey, JSON.stringify(saved))
   }
@@ -385,7 +354,7 @@ export function createPhone(): Phone {
     },
     address,
     call,
-    addPerson,
+    addPerson: meetings.addPerson,
     show(id) {
       state.set(id === undefined ? { shown: undefined as never } : { shown: id })
       const shown = state.get().calls.find(one => one.id === id)
@@ -393,8 +362,4 @@ export function createPhone(): Phone {
     },
     refresh,
   }
-}
-
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(8)), byte => byte.toString(16).padStart(2, '0')).join('')
 }
