@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { readDigit, writeDigit } from '../../../src/calls/dtmf.ts'
 import { fromAnswer, fromInvite, identity, mayCallAs, nameAddr, notUnderstood } from '../../../src/calls/headers.ts'
 import { asBranchStatus, bestOf, isHeld, resultOf } from '../../../src/calls/outcome.ts'
 import { calledUser, chooseTargets } from '../../../src/calls/route.ts'
-import { sameMedia, unheld, waitingAnswer } from '../../../src/calls/sdp.ts'
+import {
+  isSecure,
+  knowsDigits,
+  likeOffer,
+  sameMedia,
+  speaks,
+  towards,
+  unheld,
+  waitingAnswer,
+} from '../../../src/calls/sdp.ts'
 import { sendable } from '../../../src/calls/sip.ts'
 import { isMeant, readRefer, readReplaces } from '../../../src/calls/transfer.ts'
 import { Refusal } from '../../../src/errors.ts'
@@ -171,4 +181,67 @@ test('SDP of strangers: hold is taken out, destinations are compared, waiting an
     'v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 9 RTP/AVP 0 8\r\n' +
       'a=rtpmap:0 PCMU/8000\r\na=inactive\r\nm=video 0 RTP/AVP 99\r\n',
   )
+})
+
+const line = (...lines: string[]) => `v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n${lines.join('\r\n')}\r\n`
+const browser = line(
+  'm=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0',
+  'c=IN IP4 0.0.0.0',
+  'a=ice-ufrag:x',
+  'a=ice-pwd:yyyyyyyyyyyyyyyyyyyyyyyy',
+  `a=fingerprint:sha-256 ${Array(32).fill('AA').join(':')}`,
+  'a=setup:actpass',
+  'a=mid:0',
+  'a=sendonly',
+  'a=rtpmap:111 opus/48000/2',
+  'a=rtpmap:63 red/48000/2',
+  'a=rtpmap:9 G722/8000',
+  'a=rtpmap:0 PCMU/8000',
+  'm=video 9 UDP/TLS/RTP/SAVPF 96',
+  'c=IN IP4 0.0.0.0',
+  'a=ice-ufrag:x',
+  'a=ice-pwd:yyyyyyyyyyyyyyyyyyyyyyyy',
+  `a=fingerprint:sha-256 ${Array(32).fill('AA').join(':')}`,
+  'a=setup:actpass',
+  'a=mid:1',
+  'a=sendrecv',
+  'a=rtpmap:96 VP8/90000',
+)
+const desk = line(
+  'c=IN IP4 192.0.2.1',
+  'm=audio 4000 RTP/SAVP 0 8 101',
+  'a=rtpmap:101 telephone-event/8000',
+  'a=recvonly',
+)
+
+test('an SDP tells what its sender speaks, whether it has keys, and whether it takes telephone events', () => {
+  assert.deepEqual([speaks(browser), speaks(desk)], ['webrtc', 'plain'])
+  assert.equal(speaks(line('m=audio 4000 RTP/SAVP 0', 'a=fingerprint:sha-256 AA')), 'plain')
+  assert.deepEqual([isSecure(browser), isSecure(desk)], [false, true])
+  assert.deepEqual([knowsDigits(browser), knowsDigits(desk)], [false, true])
+  assert.deepEqual([isHeld(browser.replace('sendonly', 'sendrecv')), isHeld(desk)], [false, false])
+})
+
+test('what is offered on is like the offer: all lines among browsers, one audio line in a phone’s codecs otherwise', () => {
+  const [audio, video] = likeOffer(browser, 'webrtc')
+  assert.equal(audio?.direction, 'sendonly')
+  assert.deepEqual([video?.kind, video?.direction], ['video', 'sendrecv'])
+  assert.deepEqual(likeOffer(browser, 'plain'), [
+    { kind: 'audio', direction: 'sendonly', codecs: ['opus', 'G722', 'PCMU'] },
+  ])
+  assert.deepEqual(likeOffer(desk, 'webrtc'), [{ kind: 'audio', direction: 'recvonly', codecs: ['PCMU', 'PCMA'] }])
+  assert.throws(() => likeOffer('no SDP', 'plain'), Refusal)
+  assert.equal(towards([{ kind: 'audio', direction: 'sendonly', codecs: [] }])[0]?.direction, 'recvonly')
+})
+
+test('a key comes by INFO in two forms; what is no key is something else', () => {
+  const info = (type: string, body: string) => readDigit({ ...message({ 'Content-Type': type }), body })
+  assert.deepEqual(info('application/dtmf-relay', 'Signal= 5\r\nDuration= 100\r\n'), { digit: '5', ms: 100 })
+  assert.deepEqual(info('application/dtmf-relay; x=y', 'signal=11'), { digit: '#', ms: 160 })
+  assert.deepEqual(info('application/dtmf', '*'), { digit: '*', ms: 160 })
+  assert.deepEqual(info('application/dtmf', 'd'), { digit: 'D', ms: 160 })
+  assert.equal(info('application/dtmf-relay', 'Signal=55\r\nDuration=-1'), undefined)
+  assert.equal(info('text/plain', '5'), undefined)
+  const { headers, body } = writeDigit({ digit: '7', ms: 99.6 })
+  assert.deepEqual(info(headers['Content-Type']!, body), { digit: '7', ms: 100 })
 })

@@ -248,3 +248,17 @@ test('a phone behind TCP is called over its own connection; without one it is no
   assert.equal((await again.peer.wait(m => m.status >= 200)).status, 480)
   assert.equal(under.records.at(-1)?.result, 'unavailable')
 })
+
+test('without the media room a browser cannot call a phone and is told why; phones among themselves are untouched', async () => {
+  await start()
+  const [alice, bob] = [await side('alice'), await side('bob')]
+  const web = sdp(4000, 'a=fingerprint:sha-256 AA\r\na=ice-ufrag:x\r\n')
+  alice.say('INVITE', { body: web })
+  const answer = await alice.peer.wait(m => m.status >= 200)
+  assert.equal(answer.status, 503)
+  assert.match(answer.header('Warning'), /^399 vaartha ".+"$/)
+  assert.equal(answer.header('Retry-After'), '30')
+  const again = await side('alice', false)
+  await connect(again, bob)
+  await hangUp(bob, again)
+})
