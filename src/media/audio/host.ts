@@ -44,7 +44,7 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
   const trunks = new Map<string, Trunk>()
   const meetings = new Map<string, Meeting>()
   const playing = new Map<string, Mixing>()
-  const recordings = new Map<string, Mixing>()
+  const recordings = new Map<string, { mixing: Mixing; stopped?: ReturnType<Mixing['stopRecord']> }>()
   let last = 0
   // Ids of a thread that has died must not mean something else in the next one.
   const nextId = (letter: string) => `${letter}${threadId}-${++last}`
@@ -79,10 +79,18 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
     for (const [end, stream] of streams) if (stream.trunk === id) streams.delete(end)
     await trunk?.close()
   }
+  const stopRecord = (id: string) => {
+    const recording = recordings.get(id) ?? missing('recording', id)
+    recording.stopped ??= recording.mixing.stopRecord(id)
+    return recording.stopped
+  }
   const closeMix = async (id: string) => {
     const meeting = meetings.get(id)
+    if (!meeting) return
     meetings.delete(id)
-    await meeting?.close()
+    // What was written is told to who asks later.
+    await Promise.all([...recordings].map(([one, { mixing }]) => mixing === meeting.mixing && stopRecord(one)))
+    await meeting.close()
   }
 
   return {
@@ -152,13 +160,13 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
     async record(mix, files) {
       const { mixing } = meetingOf(mix)
       const recording = mixing.record(files)
-      recordings.set(recording, mixing)
+      recordings.set(recording, { mixing })
       return recording
     },
     async stopRecord(recording) {
-      const mixing = recordings.get(recording) ?? missing('recording', recording)
+      const files = await stopRecord(recording)
       recordings.delete(recording)
-      return mixing.stopRecord(recording)
+      return files
     },
     async name(end, name) {
       const found = endOf(end)

@@ -1,5 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import type { RemoteInfo, Socket } from 'node:dgram'
+import { isIP, isIPv6, SocketAddress } from 'node:net'
+import { Refusal } from '../../errors.ts'
 import { createLevelMeter, type LevelMeter } from '../codec/level.ts'
 import type { AudioCodec, PayloadType, PortRemote } from './audio.ts'
 import type { End, Meaning, Route } from './end.ts'
@@ -10,7 +12,7 @@ import { createOutgoing } from './outgoing.ts'
 import { parseRtcp, writeReport } from './rtcp.ts'
 import { createRtpPacket, headerBytes, isRtcp, mostBytes, parseRtp, writeHeader } from './rtp.ts'
 import type { Ports } from './sockets.ts'
-import { createSrtpReceiver, createSrtpSender, type SrtpReceiver, type SrtpSender } from './srtp.ts'
+import { createSrtpReceiver, createSrtpSender, isSrtpKey, type SrtpReceiver, type SrtpSender } from './srtp.ts'
 
 // One phone: its RTP and RTCP sockets, and what it is sent as one continuous stream.
 
@@ -20,6 +22,7 @@ export interface Port extends End {
   readonly inbound: Inbound
   /** Packets that were not the phone's, or not of what was negotiated. */
   readonly dropped: number
+  /** Refuses `not-acceptable-here` and keeps what it had when the place, a payload type or a key can be none. */
   set(remote: PortRemote): void
   /** Once a second: reports, silence, events whose end was lost. */
   tick(now: number): void
@@ -85,7 +88,8 @@ class PhonePort implements Port {
     rtcpSocket.on('error', () => this.#drop())
   }
 
-  set(remote: PortRemote): void {
+  set(wish: PortRemote): void {
+    const remote = examine(wish)
     const now = this.#hub.now()
     const { direction } = remote
     const [keys, before] = [remote.srtp, this.#remote?.srtp]
@@ -238,6 +242,21 @@ class PhonePort implements Port {
     if (latch.port === 0) return
     ;(muxed ? this.#rtp : this.#rtcp).send(into, 0, length, latch.port, latch.address)
   }
+}
+
+/** A stranger's SDP ends here: what a socket or a cipher would throw at is refused. Gives addresses as sockets write them. */
+function examine(remote: PortRemote): PortRemote {
+  const { address, port, rtcpPort, send, receive, srtp } = remote
+  const wrong =
+    isIP(address) === 0 ||
+    [port, rtcpPort].some(number => !Number.isInteger(number) || number < 0 || number > 65535) ||
+    [send, ...receive].some(
+      ({ payloadType }) => !Number.isInteger(payloadType) || payloadType < 0 || payloadType > 127,
+    ) ||
+    (srtp !== undefined && !(isSrtpKey(srtp.send) && isSrtpKey(srtp.receive)))
+  if (wrong)
+    throw new Refusal('not-acceptable-here', 'The media description has an address, number or key that can not be')
+  return isIPv6(address) ? { ...remote, address: new SocketAddress({ address, family: 'ipv6' }).address } : remote
 }
 
 function meaningsOf(remote: PortRemote): Map<number, Meaning> {

@@ -1,6 +1,6 @@
 // The beat of all mixers of the thread: every 20 ms, by a timer that corrects itself, and only while there is a mixer.
 
-export const tickMs = 20
+const tickMs = 20
 // A thread that was held up longer than this goes on from now instead of making up for it.
 const mostLateMs = 200
 

@@ -82,6 +82,8 @@ test('a mix is recorded under the names that its members were given', async t =>
   await host.name(one.end, 'ann')
   const recording = await host.record(mix, { directory, name: 'talk', perSpeaker: true })
   await one.phone.talk(20, { everyMs: 20 })
+  // A mix that is closed first keeps them for who asks.
+  await host.closeMix(mix)
   const files = await host.stopRecord(recording)
   assert.ok(files.some(file => file.speaker === '' && file.bytes > 0))
   assert.ok(files.some(file => file.speaker === 'ann'))

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { latchWindowMs } from '../../../src/media/audio/latch.ts'
 import { startAudioHost } from '../../support/audio-host.ts'
-import { isContinuous } from '../../support/rtp-phone.ts'
+import { createRtpPhone, isContinuous } from '../../support/rtp-phone.ts'
 
 const key = (n: number) => Buffer.alloc(30, n).toString('base64')
 const minutes = 60_000
@@ -261,6 +261,35 @@ test('an echo comes at once or later, in order', async t => {
   assert.ok(one.heard[5]!.at - from >= 148)
   assert.ok(isContinuous(one.heard))
   assert.ok(one.share(600) > 0.9)
+})
+
+test('a description that no socket or cipher could follow is refused, and the port keeps what it had', async t => {
+  const { one, two, host } = await pair(t)
+  const srtp = { suite: 'AES_CM_128_HMAC_SHA1_80', send: key(1), receive: 'short' } as const
+  const send = { ...one.phone.remote().send, payloadType: 200 }
+  for (const wrong of [{ port: 70_000 }, { rtcpPort: -1 }, { address: 'phone.local' }, { srtp }, { send }]) {
+    await assert.rejects(host.setPort(one.end, one.phone.remote(wrong)), { code: 'not-acceptable-here' })
+  }
+  await two.phone.talk(1)
+  await one.phone.until(() => one.phone.sounds().length === 1)
+})
+
+test('phones on IPv6 are found however their address is written', async t => {
+  const { host } = startAudioHost(t)
+  const phones = [await createRtpPhone({ address: '::1' }), await createRtpPhone({ address: '::1' })]
+  t.after(() => {
+    for (const phone of phones) phone.close()
+  })
+  const ends: string[] = []
+  for (const phone of phones) {
+    const { end, ...ports } = await host.openPort('::1')
+    phone.aim(ports)
+    await host.setPort(end, phone.remote({ address: '0:0:0::0001' }))
+    ends.push(end)
+  }
+  await host.link(ends[0]!, ends[1]!)
+  await phones[0]!.talk(2)
+  await phones[1]!.until(() => phones[1]!.sounds().length === 2)
 })
 
 test('strange packets neither pass nor do harm', async t => {
