@@ -1,4 +1,6 @@
 import type { Devices } from './devices.ts'
+import { pause } from './jssip.ts'
+import { mayRenumber, renumber } from './numbers.ts'
 
 // The first audio line hears the loudest, the others who speaks beside; tiles show so many at once.
 const slots = 5
@@ -68,6 +70,15 @@ export class FocusMedia {
     )
   }
 
+  /** Resolves when voices come in, after `ms` at the latest, or when it is not waited for any more. */
+  async arrives(ms: number, still: () => boolean): Promise<void> {
+    const first = await this.#packets()
+    for (const until = Date.now() + ms; Date.now() < until && still(); ) {
+      await pause(60)
+      if ((await this.#packets()) > first) return
+    }
+  }
+
   mute(muted: boolean): void {
     const track = this.#microphone()?.track
     if (track) track.enabled = !muted
@@ -103,6 +114,13 @@ export class FocusMedia {
     this.#connection = undefined
   }
 
+  async #packets(): Promise<number> {
+    let packets = 0
+    for (const stat of (await this.#connection?.getStats())?.values() ?? [])
+      if (stat.type === 'inbound-rtp' && stat.kind === 'audio') packets += stat.packetsReceived ?? 0
+    return packets
+  }
+
   #microphone(): RTCRtpSender | undefined {
     return this.#connection?.getSenders().find(one => one.track?.kind === 'audio')
   }
@@ -127,8 +145,18 @@ export class FocusMedia {
 
 /** Lines to hear more speakers on, and tiles. */
 export function addLines(connection: RTCPeerConnection): void {
+  offerServersNumbers(connection)
   for (let n = 1; n < slots; n++) connection.addTransceiver('audio', { direction: 'recvonly' })
   for (let n = 0; n < tiles; n++) preferVideo(connection.addTransceiver('video', { direction: 'recvonly' }))
+}
+
+function offerServersNumbers(connection: RTCPeerConnection): void {
+  const create = connection.createOffer.bind(connection)
+  const createNumbered = async (options?: RTCOfferOptions) => {
+    const { type, sdp = '' } = await create(options)
+    return { type, sdp: mayRenumber(connection.currentLocalDescription?.sdp) ? renumber(sdp) : sdp }
+  }
+  connection.createOffer = createNumbered as RTCPeerConnection['createOffer']
 }
 
 // Ours is the one that was made to send in layers; tiles never were.
