@@ -14,6 +14,9 @@ import { followRoster } from './subscription.ts'
 import type { Key } from './texts/texts.ts'
 
 const levelMs = 300
+// How long voices through the focus are waited for: where nobody speaks none come.
+const arriveMs = 1000
+const settleMs = 800
 const infoType = 'application/vaartha-meeting+json'
 /**
  * A meeting: one dialog with its focus, and in a mesh a direct connection with each of the others beside it
@@ -292,29 +295,36 @@ export class Meeting {
       this.#apply()
     }
     this.#mesh.follow(roster, self)
-    this.#choosePath(roster, self)
+    void this.#choosePath()
     this.#show()
     void this.#tellReady(roster)
   }
 
   /** Plays the one or the other, from one moment to the next, when the focus has settled it. */
-  #choosePath({ shape, preparing, meshed, members }: Roster, self: number): void {
-    const before = this.#mesh.playing
-    const pairs = preparing ? before : shape !== 'sfu' && meshed.includes(self)
+  async #choosePath(): Promise<void> {
+    const wantsPairs = () => {
+      const { roster, self } = this.view.get()
+      return roster.preparing ? this.#mesh.playing : roster.shape !== 'sfu' && roster.meshed.includes(self)
+    }
+    // What is told as settled may be some packets away from this very ear; the pairs go on for longer than that.
+    if (this.#mesh.playing && !wantsPairs()) await this.#focus.arrives(settleMs, () => !this.ended && !wantsPairs())
+    if (this.ended) return
+    const pairs = wantsPairs()
+    const { members } = this.view.get().roster
     this.#mesh.play(pairs, member => members.find(one => one.id === member)?.muted === true)
     this.#focus.play(!pairs)
+    this.#show()
   }
 
   /** On the way to the SFU: tells when its leg carries again. */
   async #tellReady({ shape, preparing, epoch }: Roster): Promise<void> {
     if (shape !== 'sfu' || !preparing || this.#reported === epoch) return
     this.#reported = epoch
-    while (!this.ended) {
-      const { roster } = this.view.get()
-      if (roster.epoch !== epoch || !roster.preparing) return
-      if (this.#focus.flows()) return this.#tell({ epoch, ready: true })
-      await pause(50)
-    }
+    const still = () => !this.ended && this.view.get().roster.epoch === epoch && this.view.get().roster.preparing
+    while (still() && !this.#focus.flows()) await pause(50)
+    if (!still()) return
+    await this.#focus.arrives(arriveMs, still)
+    if (still()) this.#tell({ epoch, ready: true })
   }
 
   #hear(event: IncomingInfoEvent | OutgoingInfoEvent): void {
