@@ -150,7 +150,8 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
       return stream.id
     },
     async play(to, tone) {
-      const started = 'mix' in to ? meetingOf(to.mix).play(undefined, tone) : await playTo(endOf(to.end), tone, linkOf)
+      await hub.loadMixery()
+      const started = 'mix' in to ? meetingOf(to.mix).play(undefined, tone) : playTo(endOf(to.end), tone, linkOf)
       playing.set(started.playing, started.mixing)
       return started.playing
     },

@@ -11,7 +11,8 @@ import { mostBytes } from './rtp.ts'
 // stands between them, and leaves when it is not needed any more.
 
 export interface Link extends Route {
-  play(end: End, tone: ToneWish): Promise<{ playing: string; mixing: Mixing }>
+  /** Needs the codecs to be loaded. */
+  play(end: End, tone: ToneWish): { playing: string; mixing: Mixing }
   close(): void
 }
 
@@ -70,8 +71,7 @@ class PairLink implements Link {
     else this.#relax()
   }
 
-  async play(end: End, tone: ToneWish): Promise<{ playing: string; mixing: Mixing }> {
-    await this.#hub.loadMixery()
+  play(end: End, tone: ToneWish): { playing: string; mixing: Mixing } {
     const mixing = this.#mix()
     return { playing: mixing.play(end, tone), mixing }
   }
@@ -102,7 +102,8 @@ class PairLink implements Link {
       // Where anybody has another codec than Opus nothing above 8 kHz is heard.
       const rate = this.#ends.every(end => end.sends?.codec === 'opus') ? 48000 : 16000
       this.#mixing = createMixing(this.#hub, mixery, { speakers: 2, rate }, event => {
-        if (event.type === 'played') this.#relax()
+        // The mixer says so amid its beat, in which it must not be taken away.
+        if (event.type === 'played') setImmediate(() => this.#relax())
       })
       for (const end of this.#ends) this.#mixing.add(end, false)
     }
