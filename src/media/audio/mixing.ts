@@ -1,3 +1,4 @@
+import { threadId } from 'node:worker_threads'
 import type { MixerEvent, MixMember, MixPacket } from '../mix/mixer.ts'
 import type { PayloadType, ToneWish } from './audio.ts'
 import type { End, MediaPacket } from './end.ts'
@@ -39,7 +40,8 @@ export function createMixing(
   options: { speakers: number; rate?: 16000 | 48000 },
   onEvent: (event: MixerEvent) => void,
 ): Mixing {
-  const prefix = `${++mixings}/`
+  // Unlike any of a thread that has died.
+  const prefix = `${threadId}-${++mixings}/`
   const playing = new Set<string>()
   const ended = (id: string) => {
     if (playing.delete(id)) hub.emit({ type: 'played', playing: prefix + id })
