@@ -4,6 +4,9 @@ import { pause, reoffer } from './jssip.ts'
 /** The server keeps a leg without media for so long. */
 export const patienceMs = 30_000
 
+// So long may the first way take.
+const firstMs = 5000
+
 export interface MendDeps {
   session: RTCSession
   /** True while requests can be sent. */
@@ -75,6 +78,11 @@ export function mend(deps: MendDeps): Mending {
     },
     { capture: true },
   )
+  // Where no candidate of the other's can be reached at all, some browsers never call it failed.
+  const late = () => setTimeout(() => void (isFine() || work()), firstMs)
+  if (session.isEstablished()) late()
+  else session.on('confirmed', late)
+
   return {
     restart: () => void work(),
     stop() {

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { openBrowser, type TestBrowser } from '../support/browser.ts'
-import { startVaartha, type TestServer } from '../support/server.ts'
+import { freePorts, startVaartha, type TestServer } from '../support/server.ts'
 import { isOnline, openWebPhone, type WebPhone, webPhone, webUrl } from '../support/web-phone.ts'
+
+// A page that is told no candidate but the server's, and only those on loopback, which the server listens on.
+const deaf = `{
+  const { prototype } = RTCPeerConnection
+  const take = prototype.setRemoteDescription
+  prototype.setRemoteDescription = function ({ type, sdp }) {
+    const server = sdp.includes('a=ice-lite')
+    const keeps = line => !line.startsWith('a=candidate') || (server && line.includes(' 127.0.0.1 '))
+    return take.call(this, { type, sdp: sdp.split('\\r\\n').filter(keeps).join('\\r\\n') })
+  }
+}`
 
 describe('web phone', () => {
   let server: TestServer
@@ -11,7 +22,8 @@ describe('web phone', () => {
   const open: WebPhone[] = []
 
   before(async () => {
-    server = await startVaartha()
+    const [port] = (await freePorts(1)) as [number]
+    server = await startVaartha({ settings: { VAARTHA_MEDIA_PORT: String(port) } })
     browser = await openBrowser()
     for (const [user, name] of [
       ['mum', 'Mum'],
@@ -157,6 +169,22 @@ describe('web phone', () => {
     // The server finds it over the new connection.
     await dad.button('Hold').click()
     await mum.shows('You are on hold')
+    await dad.button('Hang up').click()
+    await mum.idle()
+    await closeAll()
+  })
+
+  it('lets the server carry a call whose two ends do not reach each other', async () => {
+    const [mum, dad] = (await phones(['mum', 600], ['dad', 800])) as [WebPhone, WebPhone]
+    for (const one of [mum, dad]) {
+      await one.page.addInitScript(deaf)
+      await one.page.reload()
+      await isOnline(one.page)
+    }
+    await mum.call('dad')
+    await dad.answer()
+    await Promise.all([mum.hears([800]), dad.hears([600])])
+    await Promise.all([mum.shows('through vaartha'), dad.shows('through vaartha')])
     await dad.button('Hang up').click()
     await mum.idle()
     await closeAll()
