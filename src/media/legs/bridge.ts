@@ -14,6 +14,7 @@ export function createBridge(deps: RoomDeps): Room {
   let linked = ''
   /** While the call is recorded its two legs are members of a mix. */
   let mix: string | undefined
+  let recordings = 0
 
   const mingle = async (id: string) => {
     for (const [leg, { name }] of legs) {
@@ -40,6 +41,11 @@ export function createBridge(deps: RoomDeps): Room {
       if (other?.scene) await showVideos(other, one ? [one] : [])
     })
 
+  const closeMix = async (id: string) => {
+    deps.onMix(id, false)
+    await audio.closeMix(id)
+  }
+
   const remove = async (leg: Leg) => {
     if (!legs.delete(leg)) return
     await inTurn(async () => {
@@ -65,7 +71,7 @@ export function createBridge(deps: RoomDeps): Room {
     },
     remove,
     changed: arrange,
-    mixed: () => mix !== undefined,
+    mixed: () => (mix === undefined ? undefined : Promise.resolve(mix)),
     speaker() {},
     slot() {},
     reset() {
@@ -74,6 +80,7 @@ export function createBridge(deps: RoomDeps): Room {
       mix = undefined
     },
     async mix() {
+      recordings += 1
       await inTurn(async () => {
         if (mix !== undefined) return
         mix = await audio.openMix({ speakers: 2 })
@@ -82,14 +89,19 @@ export function createBridge(deps: RoomDeps): Room {
       await arrange()
       return mix!
     },
+    async unmix() {
+      recordings -= 1
+      if (recordings > 0) return
+      const ended = mix
+      mix = undefined
+      await arrange()
+      if (ended !== undefined) await closeMix(ended)
+    },
     async close() {
       await Promise.all([...legs.keys()].map(remove))
-      await inTurn(async () => {
-        if (mix === undefined) return
-        deps.onMix(mix, false)
-        await audio.closeMix(mix)
-        mix = undefined
-      })
+      const ended = mix
+      mix = undefined
+      if (ended !== undefined) await closeMix(ended)
     },
   }
 }

@@ -34,13 +34,14 @@ export function createEcho(deps: RoomDeps, delayMs: number): Room {
     },
     remove,
     changed: arrange,
-    mixed: () => false,
+    mixed: () => undefined,
     speaker() {},
     slot() {},
     reset() {
       for (const leg of legs.keys()) legs.set(leg, '')
     },
     mix: () => Promise.reject(new Refusal('not-acceptable-here', 'Nobody hears others in an echo')),
+    async unmix() {},
     async close() {
       await Promise.all([...legs.keys()].map(remove))
     },

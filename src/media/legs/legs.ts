@@ -245,10 +245,14 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
       return player.play(await targets(to), prompt, options.loop ?? false)
     },
     async record(id, files) {
-      const recording = await audio.record(await rooms.get(id).mix(), files)
+      const room = rooms.get(id)
+      const recording = await audio.record(await room.mix(), files).catch(async error => {
+        await room.unmix()
+        throw error
+      })
       let stopped: ReturnType<typeof audio.stopRecord> | undefined
       return () => {
-        stopped ??= audio.stopRecord(recording)
+        stopped ??= audio.stopRecord(recording).finally(() => room.unmix())
         return stopped
       }
     },
@@ -261,8 +265,8 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
   async function targets(to: { leg: string } | { room: string }) {
     if ('leg' in to) return endsOf([kept(to.leg).leg])
     const room = rooms.get(to.room)
-    const ends = endsOf(room.legs())
-    return room.mixed() ? [{ mix: await room.mix() }] : ends
+    const mix = await room.mixed()
+    return mix === undefined ? endsOf(room.legs()) : [{ mix }]
   }
 
   function endsOf(all: readonly Leg[]): { end: string }[] {

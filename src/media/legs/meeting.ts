@@ -101,7 +101,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     },
     remove,
     changed,
-    mixed: () => true,
+    mixed: openMix,
     speaker(end) {
       const leg = legOf(end)
       deps.onSpeaker(leg?.id)
@@ -119,6 +119,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       for (const member of members.values()) member.joined = ''
     },
     mix: openMix,
+    async unmix() {},
     async close() {
       if (closed) return
       closed = true

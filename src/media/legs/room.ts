@@ -21,10 +21,11 @@ export interface Room {
   slot(slot: number, end: string | undefined): void
   /** The audio thread has died, and everything in it. */
   reset(): void
-  /** The mix in the audio thread; made when there is none yet, for recordings. Refuses `not-acceptable-here`. */
+  /** The mix that everybody hears, if they do. */
+  mixed(): Promise<string> | undefined
+  /** Has everybody hear a mix, for a recording, until `unmix`. Refuses `not-acceptable-here`. */
   mix(): Promise<string>
-  /** Whether everybody who is in it hears a mix. */
-  mixed(): boolean
+  unmix(): Promise<void>
   close(): Promise<void>
 }
 

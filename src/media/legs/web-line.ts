@@ -105,12 +105,8 @@ export class WebLine {
       this.#log.info({ mid: this.mid, kind: source.kind }, 'no common codec to show')
       return
     }
-    const consumer = await wire.transport.consume({
-      producerId: source.id,
-      rtpCapabilities,
-      paused: this.#paused,
-      ...(this.mid === '' ? {} : { mid: this.mid }),
-    })
+    const consumer = await this.#consume(source, rtpCapabilities)
+    if (consumer === undefined) return
     if (!fits(ours, consumer.rtpParameters)) {
       consumer.close()
       this.#log.info({ mid: this.mid, kind: source.kind }, 'the numbers of the line do not fit')
@@ -133,6 +129,22 @@ export class WebLine {
     this.#stop()
     this.#producer?.producer.close()
     this.#producer = undefined
+  }
+
+  /** Undefined when the source or the worker has gone meanwhile: who shows is told, and shows anew. */
+  async #consume(source: types.Producer, rtpCapabilities: types.RtpCapabilities): Promise<types.Consumer | undefined> {
+    const { transport } = this.#agreed.wire
+    try {
+      return await transport.consume({
+        producerId: source.id,
+        rtpCapabilities,
+        paused: this.#paused,
+        ...(this.mid === '' ? {} : { mid: this.mid }),
+      })
+    } catch (error) {
+      if (transport.closed || source.closed) return undefined
+      throw error
+    }
   }
 
   #stop(): void {

@@ -230,7 +230,9 @@ export class WebRtcLeg implements Leg, Scene {
       if (connect) await this.#connect(next)
       await this.#agreeLines(next)
     } catch (error) {
-      if (this.#wires.some(wire => wire.transport.closed)) throw error
+      if (this.#wires.some(wire => wire.transport.closed)) {
+        throw new Refusal('media-unavailable', 'The media worker has died', { cause: error })
+      }
       this.log.warn({ err: error }, 'the worker did not take what was negotiated')
       if (before !== undefined && before !== next) await this.#agreeLines(before)
       if (error instanceof Refusal) throw error
