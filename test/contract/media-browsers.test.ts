@@ -326,6 +326,12 @@ describe('browsers', () => {
     assert.equal(one.offers, 0)
   })
 
+  test('who ends its connection is missed at once', async () => {
+    const one = await caller(500)
+    await one.page.page.evaluate('peer.close()')
+    await one.ears.until(event => event.type === 'silent')
+  })
+
   test('no description kills a worker', async () => {
     const { media } = room
     const page = await site.open(0)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -160,6 +161,38 @@ describe('phones', () => {
     await media.join(leg, bridge)
     talk(one.phone)
     await other.rtp.until(() => other.rtp.sounds(8).length > 25, 4000)
+  })
+
+  test('a phone with keys and one without hear each other, each in its own way', async () => {
+    const { media } = room
+    const { leg, sdp } = await media.allocate({ profile: 'plain', towards: '127.0.0.1', secure: true })
+    const [, suite = '', key = ''] = /^a=crypto:\d+ (\S+) inline:([A-Za-z0-9+/=]+)/m.exec(sdp) ?? []
+    assert.equal(suite, 'AES_CM_128_HMAC_SHA1_80')
+    const own = randomBytes(30).toString('base64')
+    const phone = await createSdpPhone({
+      tone: 900,
+      srtp: { suite: 'AES_CM_128_HMAC_SHA1_80', send: own, receive: key },
+    })
+    keep(phone, leg)
+    phone.take(sdp)
+    const crypto = `RTP/SAVP 0 101\r\na=crypto:1 ${suite} inline:${own}`
+    await media.answer(leg, phone.sdp().replace('RTP/AVP 0 101', crypto))
+    const other = await caller(400)
+    const bridge = await media.open({ kind: 'bridge', transient: true })
+    await media.join(leg, bridge)
+    await media.join(other.leg, bridge)
+    talk(phone)
+    talk(other.phone)
+    for (const [one, hz] of [
+      [phone, 400],
+      [other.phone, 900],
+    ] as const) {
+      await one.rtp.until(() => one.rtp.sounds().length > 30, 4000)
+      assert.ok(one.rtp.share(hz, heardOf(one)) > 0.9)
+    }
+    assert.equal(phone.rtp.refused, 0)
+    // It keeps its keys in a later offer of ours.
+    assert.ok((await media.offer(leg)).includes(key))
   })
 
   test('prompts are played to a leg and to a room, and end with them', async () => {

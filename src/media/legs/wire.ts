@@ -5,8 +5,8 @@ import type { OurTransport } from '../sdp/ours.ts'
 import type { RemoteTransport } from '../sdp/webrtc.ts'
 import type { Place } from './place.ts'
 
-// Consent to send is asked for by browsers every few seconds (RFC 7675); without any for this long the party is away.
-const consentSeconds = 10
+// Browsers ask for consent to send every four to six seconds (RFC 7675 section 5.1): this is two questions in vain.
+const consentSeconds = 12
 const firstBitrate = 1_000_000
 
 export interface WireEvents {
