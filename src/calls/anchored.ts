@@ -1,9 +1,9 @@
 import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
 import type { LegEvent, Stream } from '../media/media.ts'
-import type { End } from './anchor.ts'
-import type { Call } from './call.ts'
+import type { Anchor, End } from './anchor.ts'
 import { writeDigit } from './dtmf.ts'
-import type { Branch } from './fork.ts'
+import type { Branch, Fork } from './fork.ts'
 import { bodyOf, reasonHeader } from './headers.ts'
 import type { Leg } from './leg.ts'
 import type { Target } from './route.ts'
@@ -13,8 +13,22 @@ import type { Ack, Headers, Message } from './sip.ts'
 // Offers and answers of a call whose media passes this server, while it is being made. Each function gives the body that
 // goes to the other side: as it came, or one of ours.
 
+/** What this needs of a call. */
+export interface Anchored {
+  readonly anchor: Anchor
+  readonly callerEnd: End
+  /** The caller's offer; undefined for a late one. */
+  readonly offered: string | undefined
+  readonly ended: boolean
+  readonly forks: readonly Fork[]
+  readonly log: Logger
+  peerOf(leg: Leg): Leg | undefined
+  end(how: { status: number; reason: string; cause?: Headers }): void
+  fail(error: unknown): void
+}
+
 /** The contacts that can be rung now. Throws Refusal: 503 with the reason when all need a part of the server that is not there. */
-export function reachable(call: Call, targets: readonly Target[]): readonly Target[] {
+export function reachable(call: Anchored, targets: readonly Target[]): readonly Target[] {
   const { anchor, callerEnd } = call
   let refusal: Refusal | undefined
   const within = targets.filter(target => {
@@ -27,7 +41,7 @@ export function reachable(call: Call, targets: readonly Target[]): readonly Targ
 }
 
 /** The offer for a contact that is to be rung. */
-export function offerFor(call: Call, branch: Branch): string | undefined | Promise<string> {
+export function offerFor(call: Anchored, branch: Branch): string | undefined | Promise<string> {
   const { anchor, callerEnd, offered } = call
   if (offered === undefined || !anchor.between(callerEnd, branch.end)) return offered
   return anchor.offer(branch.end, { like: offered })
@@ -37,7 +51,7 @@ export function offerFor(call: Call, branch: Branch): string | undefined | Promi
  * Another offer for a contact that did not take the first one: a phone that wants SDES keys, or that knows none, gets what
  * it wants, and the server stands between; so does one that came by WebSocket and is no browser.
  */
-export function otherOffer(call: Call, { end }: Branch): Promise<string> | undefined {
+export function otherOffer(call: Anchored, { end }: Branch): Promise<string> | undefined {
   const { anchor, callerEnd, offered } = call
   if (offered === undefined) return undefined
   const direct = end.leg === undefined
@@ -48,7 +62,7 @@ export function otherOffer(call: Call, { end }: Branch): Promise<string> | undef
 }
 
 /** What the caller gets of a branch's early media. With contacts of both kinds that is nothing: it could not change ways. */
-export function early(call: Call, branch: Branch, sdp: string): string | undefined | Promise<string | undefined> {
+export function early(call: Anchored, branch: Branch, sdp: string): string | undefined | Promise<string | undefined> {
   const { anchor, callerEnd, offered } = call
   const anchored = call.forks.flatMap(fork => fork.branches).filter(({ end }) => end.leg !== undefined)
   if (anchored.length === 0) return offered === undefined && anchor.between(callerEnd, branch.end) ? undefined : sdp
@@ -59,7 +73,7 @@ export function early(call: Call, branch: Branch, sdp: string): string | undefin
   })
 }
 
-async function through(call: Call, end: End, sdp: string | undefined, offered: string): Promise<string> {
+async function through(call: Anchored, end: End, sdp: string | undefined, offered: string): Promise<string> {
   const { anchor, callerEnd } = call
   // The answer may have come in a reliable 183 before.
   if (sdp !== undefined || end.heard === '') await anchor.accept(end, sdp)
@@ -70,7 +84,7 @@ async function through(call: Call, end: End, sdp: string | undefined, offered: s
 }
 
 /** What the caller gets with the 200. */
-export function answerThrough(call: Call, leg: Leg, sdp: string | undefined): string | undefined | Promise<string> {
+export function answerThrough(call: Anchored, leg: Leg, sdp: string | undefined): string | undefined | Promise<string> {
   const { anchor, callerEnd, offered } = call
   if (offered === undefined) {
     if (sdp === undefined || !anchor.between(callerEnd, leg.end)) return sdp
@@ -84,7 +98,7 @@ export function answerThrough(call: Call, leg: Leg, sdp: string | undefined): st
 }
 
 /** The caller's ACK of a late offer: its answer goes to the callee. */
-export function acknowledge(call: Call, caller: Leg, leg: Leg, answer: Message, ack: Ack): void {
+export function acknowledge(call: Anchored, caller: Leg, leg: Leg, answer: Message, ack: Ack): void {
   if (caller.end.leg === undefined) {
     leg.localSdp = answer.body ?? ''
     return ack(bodyOf(answer))
@@ -103,7 +117,7 @@ export function acknowledge(call: Call, caller: Leg, leg: Leg, answer: Message, 
 }
 
 /** What the media room tells of a leg of a call. */
-export function onMedia(call: Call, leg: Leg, event: LegEvent): void {
+export function onMedia(call: Anchored, leg: Leg, event: LegEvent): void {
   if (call.ended) return
   if (event.type === 'dtmf') return pressFor(call, leg, event)
   if (event.type === 'lost') {
@@ -124,7 +138,7 @@ export function onMedia(call: Call, leg: Leg, event: LegEvent): void {
 }
 
 /** A key reaches a phone without telephone events (RFC 4733) as INFO, and a browser too: its scripts are told of no others. */
-function pressFor(call: Call, leg: Leg, digit: { digit: string; ms: number }): void {
+function pressFor(call: Anchored, leg: Leg, digit: { digit: string; ms: number }): void {
   const peer = call.peerOf(leg)
   if (peer?.end.leg === undefined || peer.ended || !peer.allows('INFO')) return
   if (peer.end.profile === 'plain' && knowsDigits(peer.remoteSdp)) return
@@ -132,7 +146,7 @@ function pressFor(call: Call, leg: Leg, digit: { digit: string; ms: number }): v
 }
 
 /** A re-INVITE of ours with what the leg's media needs now, or with other streams; gives the final status. */
-export async function reoffer(call: Call, leg: Leg, streams?: readonly Stream[]): Promise<number> {
+export async function reoffer(call: Anchored, leg: Leg, streams?: readonly Stream[]): Promise<number> {
   const { anchor } = call
   const answer = await leg.offer(() => anchor.reoffer(leg.end, streams), { 'Content-Type': 'application/sdp' })
   if (answer.status === 481 || answer.status === 408) leg.drop()
@@ -144,7 +158,7 @@ export async function reoffer(call: Call, leg: Leg, streams?: readonly Stream[])
  * Brings a leg whose media went directly, or was held, to this server with its media flowing; gives the final status. The
  * caller of this connects it with `partner`.
  */
-export async function enter(call: Call, leg: Leg, partner: End, headers: Headers): Promise<number> {
+export async function enter(call: Anchored, leg: Leg, partner: End, headers: Headers): Promise<number> {
   const { anchor } = call
   if (leg.end.leg !== undefined) {
     const streams = anchor.streams(leg.end)
@@ -170,7 +184,7 @@ export async function enter(call: Call, leg: Leg, partner: End, headers: Headers
 }
 
 /** The m-lines to offer to whoever is to talk with `stay` from now on. */
-export function likeLeg(call: Call, stay: Leg, to: End): Stream[] {
+export function likeLeg(call: Anchored, stay: Leg, to: End): Stream[] {
   const agreed = call.anchor.streams(stay.end)
   const audio: Stream = { kind: 'audio', direction: 'sendrecv', codecs: agreed[0]?.codecs ?? [] }
   if (stay.end.leg === undefined) return flowing(likeOffer(stay.remoteSdp, to.profile))

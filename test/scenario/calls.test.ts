@@ -61,7 +61,7 @@ function scenarios(start: () => Promise<TestServer>): void {
   })
 
   it('rings a browser over its own connection, though its contact names no host', async () => {
-    const [ann, bob] = [await phone('ann'), await phone('bob', 'WSS')]
+    const [ann, bob] = [await phone('ann', 'WSS'), await phone('bob', 'WSS')]
     assert.equal((await bob.register()).status, 200)
     assert.match(bob.contact, /\.invalid/)
     await callAndHangUp(ann, bob)

@@ -46,6 +46,7 @@ export function createPhone({
   const host = transport === 'WSS' ? `${instance}.invalid` : `127.0.0.1:${peer.port}`
   const contact = `sip:${user}@${host}${transport === 'UDP' ? '' : `;transport=${transport === 'WSS' ? 'ws' : 'tcp'}`}`
   const registration = unique()
+  const describe = transport === 'WSS' ? browserSdp : sdp
   let sequence = 0
   let dialog = { callId: '', from: '', to: '', target: '' }
 
@@ -108,7 +109,7 @@ export function createPhone({
         peer.wait(
           m => m.status > 100 && m.header('Call-ID') === dialog.callId && m.header('CSeq') === `${sequence} INVITE`,
         )
-      const body = sdp(rtpPort)
+      const body = describe(rtpPort)
       sequence++
       write('INVITE', uri, dialog, [], body)
       let response = await next()
@@ -129,7 +130,7 @@ export function createPhone({
     async answer() {
       const invite = await peer.request('INVITE')
       const tag = unique()
-      const ok = sipResponse(invite, 200, { tag, headers: [`Contact: <${contact}>`], body: sdp(rtpPort) })
+      const ok = sipResponse(invite, 200, { tag, headers: [`Contact: <${contact}>`], body: describe(rtpPort) })
       peer.send(ok)
       dialog = {
         callId: invite.header('Call-ID'),
@@ -156,3 +157,8 @@ export function createPhone({
 
 const sdp = (port: number) =>
   `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0\r\n`
+
+/** What a browser would say; nothing is behind it, so it fits calls that pass it on untouched. */
+const browserSdp = (port: number) =>
+  sdp(port).replace('RTP/AVP', 'UDP/TLS/RTP/SAVPF') +
+  `a=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 ${Array(32).fill('5A').join(':')}\r\na=setup:actpass\r\n`
