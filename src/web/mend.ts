@@ -1,4 +1,5 @@
 import type { RTCSession } from 'jssip/lib/RTCSession'
+import { letServerBegin } from './handshake.ts'
 import { pause, reoffer } from './jssip.ts'
 
 /** The server keeps a leg without media for so long. */
@@ -31,6 +32,7 @@ export interface Mending {
 export function mend(deps: MendDeps): Mending {
   const { session, connected, onMending, onLost } = deps
   const { connection } = session
+  letServerBegin(connection)
   const isFine = () => ['connected', 'completed'].includes(connection.iceConnectionState)
   let since = 0
   let ever = isFine()
