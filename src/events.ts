@@ -50,6 +50,9 @@ export interface Facts {
   /** The SFU worker's way onto this machine (`why` in words), and a worker process that died and was replaced. */
   mediaStateChanged: { sfu: 'ready' | 'preparing' | 'unavailable'; why: string }
   workerDied: { pid: number; legs: number }
+  /** The FreeSWITCH that mixes meetings has come or gone (`why` in words), and a meeting that it took with it goes on here. */
+  mixerChanged: { on: boolean; why: string }
+  meetingMoved: { members: number; why: string }
   groupStarted: { group: string; meeting: string }
   groupChanged: {
     meeting: string

@@ -23,7 +23,8 @@ import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
 import { createMedia } from './media/create.ts'
-import { type Arrival, createArrival, inWords } from './media/worker/arrival.ts'
+import type { Media } from './media/media.ts'
+import { createArrival, inWords } from './media/worker/arrival.ts'
 import { cacheDirectory } from './media/worker/places.ts'
 import { createAllowed } from './network/allowed.ts'
 import { watchAddresses } from './network/interfaces.ts'
@@ -208,6 +209,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       events,
       log: log.child({ room: 'media' }),
       now: Date.now,
+      srf: link.srf,
     }),
   )
   const calls = own(
@@ -252,7 +254,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
 
   const health = () => {
     const reasons = location.healthy() ? [] : ['the registration store does not answer']
-    return { ready: reasons.length === 0, reasons, parts: parts(config, discovery, arrival), media: arrival.state() }
+    return { ready: reasons.length === 0, reasons, parts: parts(config, discovery, media), media: media.state() }
   }
   const info = async (): Promise<ServerInfo> => ({
     name: discovery?.name() ?? domain,
@@ -262,7 +264,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       ...link.points().map(p => `${p.protocol} ${bracket(p.address)}:${p.port}`),
       ...(http?.points() ?? []).map(p => `${p.secure ? 'https' : 'http'} ${bracket(p.address)}:${p.port}`),
     ],
-    parts: parts(config, discovery, arrival),
+    parts: parts(config, discovery, media),
     accounts: (await accounts.list()).length,
   })
   let http: Http | undefined
@@ -330,8 +332,9 @@ async function openLocation(config: Config, path: string, events: Events, log: L
   return store
 }
 
-function parts(config: Config, discovery: Discovery | undefined, arrival: Arrival): ServerInfo['parts'] {
+function parts(config: Config, discovery: Discovery | undefined, media: Pick<Media, 'state'>): ServerInfo['parts'] {
   const { sip, store } = config
+  const { mixer, ...worker } = media.state()
   return {
     'SIP engine': {
       on: true,
@@ -358,7 +361,8 @@ function parts(config: Config, discovery: Discovery | undefined, arrival: Arriva
       on: config.discovery.enabled,
       why: config.discovery.enabled ? (discovery?.name() ?? 'claiming its name') : 'discovery.enabled is false',
     },
-    'media worker': { on: arrival.state().sfu === 'ready', why: inWords(arrival.state()) },
+    'media worker': { on: worker.sfu === 'ready', why: inWords(worker) },
+    ...(mixer && { mixer }),
     HTTP: { on: config.http.enabled, why: config.http.enabled ? 'status page and API' : 'http.enabled is false' },
   }
 }

@@ -29,6 +29,8 @@ const facts: Record<FactName, boolean> = {
   legClosed: true,
   mediaStateChanged: true,
   workerDied: true,
+  mixerChanged: true,
+  meetingMoved: true,
   groupStarted: true,
   groupChanged: true,
   topologyChanged: true,

@@ -1,18 +1,10 @@
-import type { Config } from '../config/schema.ts'
-import type { Events } from '../events.ts'
-import type { Logger } from '../log.ts'
-import type { AddressWatch } from '../network/interfaces.ts'
-import type { Media, MediaLoad, MediaState } from './media.ts'
+import { createFreeSwitch } from './freeswitch.ts'
+import type { LegsDeps } from './legs/legs.ts'
+import type { Media, MediaLoad } from './media.ts'
 
-export interface MediaDeps {
-  config: Config['media']
-  addresses: AddressWatch
-  publicAddress: string
-  /** The way of the SFU worker onto this machine. */
-  arrival: { state(): MediaState; binary(): Promise<string> }
-  events: Events
-  log: Logger
-  now: () => number
+export type MediaDeps = Omit<LegsDeps, 'freeswitch'> & {
+  /** The SIP application (drachtio-srf), which calls a FreeSWITCH where one mixes. */
+  srf: object
 }
 
 const idle: MediaLoad = {
@@ -25,22 +17,25 @@ const idle: MediaLoad = {
 
 /**
  * The media room. Nothing of it is loaded or started before the first leg or room: neither the audio thread, nor workers,
- * nor mediasoup, for a server whose phones talk to each other directly needs none.
+ * nor mediasoup, for a server whose phones talk to each other directly needs none. Only a FreeSWITCH that is to mix is
+ * connected to at once. Throws a Refusal `bad-config` when that has no secret.
  */
 export function createMedia(deps: MediaDeps): Media {
+  const freeswitch =
+    deps.config.mixer === 'freeswitch' ? createFreeSwitch({ ...deps, ...deps.config.freeswitch }) : undefined
   let loading: Promise<Omit<Media, 'state'>> | undefined
   let loaded: Omit<Media, 'state'> | undefined
 
   const media = () => {
     loading ??= import('./legs/legs.ts').then(({ createLegs }) => {
-      loaded = createLegs(deps)
+      loaded = createLegs({ ...deps, freeswitch })
       return loaded
     })
     return loading
   }
 
   return {
-    state: () => deps.arrival.state(),
+    state: () => ({ ...deps.arrival.state(), ...(freeswitch && { mixer: freeswitch.state() }) }),
     allocate: async wish => (await media()).allocate(wish),
     answer: async (leg, sdp) => (await media()).answer(leg, sdp),
     offer: async (leg, change) => (await media()).offer(leg, change),
@@ -57,6 +52,7 @@ export function createMedia(deps: MediaDeps): Media {
     record: async (room, files) => (await media()).record(room, files),
     async close() {
       await (await loading)?.close()
+      await freeswitch?.close()
     },
   }
 }

@@ -153,6 +153,8 @@ export interface MediaState {
   why: string
   /** 0..1 while `preparing`, when known. */
   progress?: number
+  /** The FreeSWITCH that mixes meetings, where one is configured: without it no new ones begin. */
+  mixer?: { on: boolean; why: string }
 }
 
 export interface MediaLoad {

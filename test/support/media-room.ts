@@ -35,6 +35,7 @@ export async function startMedia(options: { workers?: number; base?: number } = 
     events,
     log: createLog({ level: process.env['VAARTHA_TEST_LOG'] ?? 'silent', format: 'json' }),
     now: Date.now,
+    srf: {},
   })
   return {
     media,

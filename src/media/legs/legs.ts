@@ -1,10 +1,16 @@
 import { randomBytes } from 'node:crypto'
+import type { Config } from '../../config/schema.ts'
 import { Refusal } from '../../errors.ts'
+import type { Events } from '../../events.ts'
+import type { Logger } from '../../log.ts'
+import type { AddressWatch } from '../../network/interfaces.ts'
 import type { AudioEvent, AudioStats } from '../audio/audio.ts'
 import { createAudioEngine } from '../audio/engine.ts'
 import { parseRange } from '../audio/sockets.ts'
-import type { MediaDeps } from '../create.ts'
-import type { LegEvent, LegWish, Media } from '../media.ts'
+import type { FreeSwitch } from '../freeswitch.ts'
+import type { LegEvent, LegWish, Media, MediaState } from '../media.ts'
+import { createEmbeddedMixer } from '../mixer-embedded.ts'
+import { createFreeSwitchMixer } from '../mixer-freeswitch.ts'
 import type { Pool, PooledWorker } from '../worker/pool.ts'
 import type { Leg } from './leg.ts'
 import { addressTowards } from './local-address.ts'
@@ -19,17 +25,34 @@ const mostConsumers = 400
 const mostLegs = 20_000
 const statsMs = 1000
 
+export interface LegsDeps {
+  config: Config['media']
+  addresses: AddressWatch
+  publicAddress: string
+  /** The way of the SFU worker onto this machine. */
+  arrival: { state(): MediaState; binary(): Promise<string> }
+  /** What mixes meetings, unless the audio thread does. */
+  freeswitch: FreeSwitch | undefined
+  events: Events
+  log: Logger
+  now: () => number
+}
+
 interface Kept {
   leg: PlainLeg | WebRtcLeg
   near: string | undefined
 }
 
 /** All legs and rooms, on the audio thread and the workers. The rest of the seam is `createMedia`'s. */
-export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
+export function createLegs(deps: LegsDeps): Omit<Media, 'state'> {
   const { config, events, log, now } = deps
   const audio = createAudioEngine({ config, log: log.child({ part: 'audio' }) })
   const player = createPlayer(audio)
-  const rooms = createRooms({ audio, speakers: config.speakers, log, onMixGone: player.gone })
+  const mixer =
+    deps.freeswitch === undefined
+      ? createEmbeddedMixer(audio)
+      : createFreeSwitchMixer({ audio, freeswitch: deps.freeswitch, emit: heard, events, log })
+  const rooms = createRooms({ audio, mixer, speakers: config.speakers, log, onMixGone: player.gone })
   const legs = new Map<string, Kept>()
   const byEnd = new Map<string, Leg>()
   let pool: Promise<{ pool: Pool; placement: Placement }> | undefined
@@ -141,13 +164,15 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
     }
   }
 
-  audio.on(event => {
+  audio.on(heard)
+
+  function heard(event: AudioEvent): void {
     if (event.type === 'died') void voicesLost()
     else if (event.type === 'played') player.played(event.playing)
     else if ('mix' in event) rooms.heard(event)
     else if ('end' in event) tellLeg(event)
     else log.warn({ recording: event.recording, why: event.why }, 'a recording has ended by itself')
-  })
+  }
 
   function tellLeg(event: Extract<AudioEvent, { end: string }>): void {
     const leg = byEnd.get(event.end)
@@ -246,7 +271,11 @@ export function createLegs(deps: MediaDeps): Omit<Media, 'state'> {
     },
     async record(id, files) {
       const room = rooms.get(id)
-      const recording = await audio.record(await room.mix(), files).catch(async error => {
+      const mix = await room.mix()
+      // Of a mix that is made elsewhere there are no single speakers.
+      const perSpeaker = files.perSpeaker && (await room.mixed()) === mix
+      if (perSpeaker !== files.perSpeaker) log.warn({ room: id }, 'FreeSWITCH mixes: only the mix is recorded')
+      const recording = await audio.record(mix, { ...files, perSpeaker }).catch(async error => {
         await room.unmix()
         throw error
       })

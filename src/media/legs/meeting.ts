@@ -1,4 +1,6 @@
+import type { AudioCodec } from '../audio/audio.ts'
 import type { Membership } from '../media.ts'
+import type { Mix } from '../mixer.ts'
 import type { Leg } from './leg.ts'
 import { keyOf, type Room, type RoomDeps } from './room.ts'
 import { createSlots } from './slots.ts'
@@ -12,6 +14,8 @@ interface Member {
   slots: boolean
 }
 
+const audioCodecs: readonly AudioCodec[] = ['opus', 'G722', 'PCMU', 'PCMA']
+
 /** A room in which everybody hears the loudest others, mixed or in speaker slots, and sees the videos of a few. */
 export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undefined) => void }): Room {
   const { audio } = deps
@@ -20,18 +24,32 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
   const slots = createSlots(audio, deps.speakers)
   /** Ids of legs, the last speaker first. */
   let spoken: string[] = []
-  let mix: Promise<string> | undefined
+  let mix: Promise<Mix> | undefined
+  /** What `mix` has become, and the name that it was given in events. */
+  let open: { mix: Mix; id: string } | undefined
   let closed = false
 
   const legOf = (end: string | undefined) =>
     end === undefined ? undefined : [...members.keys()].find(leg => leg.voice()?.end === end)
 
+  const forget = () => {
+    if (open !== undefined) deps.onMix(open.id, false)
+    open = undefined
+    mix = undefined
+  }
+
+  const named = (opened: Mix) => {
+    if (open !== undefined) deps.onMix(open.id, false)
+    open = { mix: opened, id: opened.id }
+    deps.onMix(opened.id, true)
+    return opened
+  }
+
   const openMix = () => {
     if (mix !== undefined) return mix
-    const opening = audio.openMix({ speakers: deps.speakers }).then(id => {
-      deps.onMix(id, true)
-      return id
-    })
+    const opening: Promise<Mix> = deps.mixer
+      .open({ speakers: deps.speakers, onMoved: () => void moved(opening) })
+      .then(named)
     mix = opening
     opening.catch(() => {
       if (mix === opening) mix = undefined
@@ -39,23 +57,34 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     return opening
   }
 
+  /** Another makes the mix from now on: it has another name, and may have speaker slots. */
+  const moved = async (moving: Promise<Mix>) => {
+    const opened = await moving
+    if (mix !== moving || closed) return
+    named(opened)
+    for (const [leg, member] of members) {
+      member.joined = ''
+      changed(leg).catch(error => leg.log.warn({ err: error }, 'cannot hear the meeting as before'))
+    }
+  }
+
   const hear = async (leg: Leg, member: Member) => {
     const voice = leg.voice()
     const lines = leg.scene?.slots() ?? []
-    const wide = lines.length >= deps.speakers
-    const key = `${keyOf(leg)} ${wide}`
     if (voice === undefined) {
       member.joined = ''
       return
     }
-    const id = await openMix()
+    const opened = await openMix()
+    const wide = lines.length >= deps.speakers && opened.local
+    const key = `${keyOf(leg)} ${wide}`
     if (member.joined !== key) {
-      await audio.join(voice.end, id, { muted: member.as.muted ?? false, slots: wide })
-      if (member.as.name !== undefined) await audio.name(voice.end, member.as.name)
+      const { muted = false, name } = member.as
+      await opened.add(voice.end, { muted, slots: wide, codec: codecOf(voice.codec), name })
       member.joined = key
       member.slots = wide
     }
-    if (wide && leg.scene) await slots.show(leg, leg.scene, lines, id)
+    if (wide && leg.scene) await slots.show(leg, leg.scene, lines, opened.id)
   }
 
   const see = async () => {
@@ -80,7 +109,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       spoken = spoken.filter(id => id !== leg.id)
       await slots.hide(leg)
       const voice = leg.voice()
-      if (voice !== undefined) await audio.unlink(voice.end)
+      if (voice !== undefined) await (open === undefined ? audio.unlink(voice.end) : open.mix.remove(voice.end))
       await showVideos(leg, [])
       await see()
     })
@@ -94,14 +123,14 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       if (member === undefined) members.set(leg, { as, joined: '', slots: false })
       else {
         const voice = leg.voice()
-        if (voice !== undefined && member.as.muted !== as.muted) await audio.mute(voice.end, as.muted ?? false)
+        if (voice !== undefined && member.as.muted !== as.muted) await open?.mix.mute(voice.end, as.muted ?? false)
         member.as = as
       }
       await changed(leg)
     },
     remove,
     changed,
-    mixed: openMix,
+    mixed: () => ((open?.mix ?? deps.mixer).local ? openMix().then(one => one.id) : undefined),
     speaker(end) {
       const leg = legOf(end)
       deps.onSpeaker(leg?.id)
@@ -113,25 +142,27 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       slots.carries(slot, end, legOf(end))
     },
     reset() {
-      void mix?.then(id => deps.onMix(id, false)).catch(() => undefined)
-      mix = undefined
+      open?.mix.close().catch(error => deps.log.debug({ err: error }, 'a mix was not closed'))
+      forget()
       slots.reset()
       for (const member of members.values()) member.joined = ''
     },
-    mix: openMix,
-    async unmix() {},
+    mix: async () => (await openMix()).tap(),
+    unmix: async () => open?.mix.untap(),
     async close() {
       if (closed) return
       closed = true
       await Promise.all([...members.keys()].map(remove))
       await inTurn(async () => {
         await slots.close()
-        const id = await mix?.catch(() => undefined)
-        mix = undefined
-        if (id === undefined) return
-        deps.onMix(id, false)
-        await audio.closeMix(id)
+        const opened = await mix?.catch(() => undefined)
+        forget()
+        await opened?.close()
       })
     },
   }
+}
+
+function codecOf(name: string): AudioCodec | undefined {
+  return audioCodecs.find(codec => codec.toLowerCase() === name.toLowerCase())
 }

@@ -1,6 +1,7 @@
 import type { Logger } from '../../log.ts'
 import type { AudioEngine } from '../audio/audio.ts'
 import type { Membership } from '../media.ts'
+import type { Mixer } from '../mixer.ts'
 import type { Leg } from './leg.ts'
 
 /**
@@ -33,6 +34,8 @@ export interface RoomDeps {
   id: string
   transient: boolean
   audio: AudioEngine
+  /** What mixes meetings. */
+  mixer: Mixer
   log: Logger
   /** Names a mix of the audio thread as this room's, so that its events come here; or no longer. */
   onMix: (mix: string, open: boolean) => void

@@ -3,6 +3,7 @@ import { Refusal } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { AudioEngine, AudioEvent } from '../audio/audio.ts'
 import type { Membership, RoomWish } from '../media.ts'
+import type { Mixer } from '../mixer.ts'
 import { createBridge } from './bridge.ts'
 import { createEcho } from './echo.ts'
 import type { Leg } from './leg.ts'
@@ -14,6 +15,7 @@ const most = 10_000
 
 export interface RoomsDeps {
   audio: AudioEngine
+  mixer: Mixer
   /** Most people who are heard at once in a meeting. */
   speakers: number
   log: Logger
@@ -52,7 +54,8 @@ export function createRooms(deps: RoomsDeps): Rooms {
       if (open) byMix.set(mix, room)
       else if (byMix.delete(mix)) deps.onMixGone(mix)
     }
-    const base = { id, transient: wish.transient ?? false, audio: deps.audio, speakers: deps.speakers, onMix, log }
+    const { audio, mixer, speakers } = deps
+    const base = { id, transient: wish.transient ?? false, audio, mixer, speakers, onMix, log }
     const room =
       wish.kind === 'meeting'
         ? createMeeting({ ...base, onSpeaker: leg => wish.onSpeaker?.(leg) })

@@ -1,0 +1,212 @@
+import type { ConferenceEvent, Endpoint, MediaServer } from 'drachtio-fsmrf'
+import { Refusal } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Logger } from '../log.ts'
+import { type FreeSwitchPlace, probeFreeSwitch, sipProfile } from './freeswitch-probe.ts'
+import type { MixerState } from './mixer.ts'
+
+// The one place that knows drachtio-fsmrf: its connection to a FreeSWITCH, and calls to it.
+
+/** A channel of the FreeSWITCH, whose sound comes and goes by RTP. */
+export interface FarEnd {
+  /** Its answer to our offer. */
+  readonly sdp: string
+  join(conference: string, as: { muted: boolean; onSpeaking: (on: boolean) => void }): Promise<void>
+  mute(muted: boolean): Promise<void>
+  hangUp(): Promise<void>
+}
+
+export interface FreeSwitch {
+  state(): MixerState
+  /** Our address in its sight. */
+  address(): string
+  /** Calls it with our offer; `onGone` when that call ends other than by `hangUp`. Refuses `media-unavailable`. */
+  call(sdp: string, onGone: (why: string) => void): Promise<FarEnd>
+  close(): Promise<void>
+}
+
+export interface FreeSwitchDeps extends FreeSwitchPlace {
+  srf: object
+  events: Events
+  log: Logger
+  /** Between two attempts, at first and at most, and between two looks at whether it still answers. */
+  times?: { firstMs: number; mostMs: number; lookMs: number }
+}
+
+const usualTimes = { firstMs: 1000, mostMs: 30_000, lookMs: 10_000 }
+const answerMs = 5000
+const maintenance = 'conference::maintenance'
+// A conference profile without sounds, if the FreeSWITCH has one; without it the conference has its built-in defaults.
+const conferenceProfile = 'vaartha'
+
+interface Connected {
+  server: MediaServer
+  local: string
+  calls: Set<(why: string) => void>
+}
+
+/** Connects to a FreeSWITCH, and again with growing pauses when it is away. Throws a Refusal `bad-config` without a secret. */
+export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
+  const { host, port, secret, srf, events, log } = deps
+  const { firstMs, mostMs, lookMs } = deps.times ?? usualTimes
+  if (secret === '') {
+    throw new Refusal(
+      'bad-config',
+      'media.freeswitch.secret is empty; put the password of the FreeSWITCH’s event socket there, or set media.mixer to embedded',
+    )
+  }
+  let connected: Connected | undefined
+  let why = 'connecting'
+  let pauseMs = firstMs
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+  const ending = new AbortController()
+
+  const tell = (text: string) => {
+    const on = connected !== undefined
+    if (text === why && !on) return
+    why = text
+    events.emit('mixerChanged', { on, why })
+    if (on) log.info({ host, port }, 'FreeSWITCH mixes meetings')
+    else log.warn({ host, port, why }, 'FreeSWITCH is away: new meetings are refused')
+  }
+
+  async function connect(): Promise<Connected> {
+    const { local, remote } = await probeFreeSwitch({ host, port, secret }, { signal: ending.signal })
+    const { default: Mrf } = await import('drachtio-fsmrf')
+    const mrf = new Mrf(srf, { customEvents: [maintenance] })
+    const connecting = mrf.connect({ address: host, port, secret, listenAddress: local, profile: sipProfile })
+    const server = await within(connecting, late => late.disconnect())
+    onlyFrom(server, remote)
+    return { server, local, calls: new Set() }
+  }
+
+  function lost(gone: Connected, text: string): void {
+    if (connected !== gone) return
+    connected = undefined
+    gone.server.disconnect()
+    if (!closed) tell(text)
+    for (const call of gone.calls) call(text)
+    gone.calls.clear()
+    again()
+  }
+
+  async function attempt(): Promise<void> {
+    try {
+      const made = await connect()
+      if (closed) return made.server.disconnect()
+      connected = made
+      pauseMs = firstMs
+      // Before its own listener, which would try again by itself and write to the console.
+      made.server.conn.prependListener('esl::end', () => lost(made, 'the FreeSWITCH has closed the connection'))
+      tell(`FreeSWITCH at ${host}:${port}`)
+      watch(made)
+    } catch (error) {
+      if (!closed) tell((error as Error).message)
+      again()
+    }
+  }
+
+  function again(): void {
+    clearTimeout(timer)
+    if (closed) return
+    timer = setTimeout(() => void attempt(), pauseMs).unref()
+    pauseMs = Math.min(2 * pauseMs, mostMs)
+  }
+
+  // A machine that has lost its power closes no connection.
+  function watch(made: Connected): void {
+    timer = setTimeout(() => {
+      within(made.server.api('status')).then(
+        () => connected === made && watch(made),
+        () => lost(made, 'the FreeSWITCH does not answer any more'),
+      )
+    }, lookMs).unref()
+  }
+
+  void attempt()
+
+  return {
+    state: () => ({ on: connected !== undefined, why }),
+    address: () => there().local,
+    async call(sdp, onGone) {
+      const { server, calls } = there()
+      try {
+        const endpoint = await within(server.createEndpoint({ remoteSdp: sdp }), late => late.dialog.destroy())
+        return farEnd(endpoint, calls, onGone)
+      } catch (error) {
+        throw new Refusal('media-unavailable', `FreeSWITCH takes no call: ${(error as Error).message}`, {
+          cause: error,
+        })
+      }
+    },
+    async close() {
+      closed = true
+      clearTimeout(timer)
+      ending.abort()
+      if (connected !== undefined) lost(connected, 'the server is ending')
+    },
+  }
+
+  function there(): Connected {
+    if (connected === undefined) throw new Refusal('media-unavailable', why)
+    return connected
+  }
+
+  function farEnd(endpoint: Endpoint, calls: Connected['calls'], onGone: (why: string) => void): FarEnd {
+    const gone = (text: string) => {
+      if (calls.delete(gone)) onGone(text)
+    }
+    calls.add(gone)
+    endpoint.on('destroy', () => gone('the FreeSWITCH has ended a call'))
+    endpoint.dialog.on('destroy', () => gone('the FreeSWITCH has ended a call'))
+    return {
+      sdp: endpoint.dialog.remote.sdp,
+      async join(conference, { muted, onSpeaking }) {
+        endpoint.on(maintenance, (_body: unknown, event: ConferenceEvent) => {
+          const action = event.getHeader('Action')
+          if (action === 'start-talking' || action === 'stop-talking') onSpeaking(action === 'start-talking')
+        })
+        await within(endpoint.join(conference, { profile: conferenceProfile, flags: { mute: muted } }))
+      },
+      async mute(muted) {
+        await within(muted ? endpoint.confMute() : endpoint.confUnmute())
+      },
+      async hangUp() {
+        calls.delete(gone)
+        // Who does not answer a BYE any more has ended the call too.
+        await within(endpoint.dialog.destroy()).catch(error => log.debug({ err: error }, 'no answer to a BYE'))
+        endpoint.conn?.disconnect()
+      },
+    }
+  }
+}
+
+/** What comes too late is given to `late`. */
+async function within<T>(work: Promise<T>, late?: (result: T) => unknown): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  let over = false
+  const timer = setTimeout(() => {
+    over = true
+    reject(new Error(`no answer in ${answerMs} ms`))
+  }, answerMs).unref()
+  work.then(
+    result => over && late?.(result),
+    () => undefined,
+  )
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * FreeSWITCH connects to us for each channel, to a port that anybody could reach, and the library trusts what it reads
+ * there: a stray per cent sign would end this process.
+ */
+function onlyFrom(server: MediaServer, address: string): void {
+  server._server.server.prependListener('connection', socket => {
+    if (socket.remoteAddress !== address) socket.destroy()
+  })
+}
