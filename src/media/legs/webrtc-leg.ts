@@ -40,7 +40,7 @@ interface Agreement {
 // Changes of what is sent come in groups (a joiner's slots and tiles): one offer tells them all.
 const gatherMs = 50
 
-/** The leg of a browser: one WebRtcTransport, or two where videos need numbers of ours, and a voice in the audio thread. */
+/** The leg of a browser: one WebRtcTransport with all its lines, and a voice in the audio thread. */
 export class WebRtcLeg implements Leg, Scene {
   readonly profile = 'webrtc'
   readonly id: string
@@ -52,7 +52,7 @@ export class WebRtcLeg implements Leg, Scene {
   readonly #presence: Presence
   readonly #sessionId = String(randomInt(1, 2 ** 47))
   #place: Place
-  #wires: Wire[] = []
+  #wire: Wire | undefined
   #lines = new Map<string, WebLine>()
   #voice: WebVoice
   /** mid of the line that carries its own voice. */
@@ -99,20 +99,20 @@ export class WebRtcLeg implements Leg, Scene {
   }
 
   videos(): Video[] {
-    const sent = this.#sorted().filter(line => line.ours.kind === 'video' && line.receiving)
+    const sent = this.#all().filter(line => line.ours.kind === 'video' && line.receiving)
     return sent.flatMap(({ producer }) =>
       producer === undefined || producer.closed ? [] : [{ producer, screen: producer.appData['screen'] === true }],
     )
   }
 
   tiles(): string[] {
-    return this.#sorted()
+    return this.#all()
       .filter(line => line.ours.kind === 'video' && line.sending)
       .map(line => line.mid)
   }
 
   slots(): OurLine[] {
-    return this.#sorted()
+    return this.#all()
       .filter(line => line.ours.kind === 'audio' && line.sending && line.mid !== this.#voiceMid)
       .map(line => line.ours)
   }
@@ -138,12 +138,12 @@ export class WebRtcLeg implements Leg, Scene {
         this.#agreed?.ours ??
         (this.#after === undefined ? undefined : sessionAfter(this.#after, this.#place.capabilities, this.#sessionId))
       if (change.streams !== undefined) this.#streams = change.streams
-      await this.#wire(0)
+      const wire = await this.#open()
       const missing = this.#missingTiles()
-      if (change.restartIce) await Promise.all(this.#wires.map(wire => wire.transport.restartIce()))
+      if (change.restartIce) await wire.transport.restartIce()
       const streams = previous === undefined || previous.version === 0 ? this.#streams : change.streams
       const next = offerNext(previous, {
-        transports: this.#wires.map(wire => wire.ours()),
+        transports: [wire.ours()],
         wishes: offerWishes({ previous, streams, tiles: missing, capabilities: this.#place.capabilities }),
         id: this.#sessionId,
       })
@@ -172,14 +172,12 @@ export class WebRtcLeg implements Leg, Scene {
       this.#assertOpen()
       const theirs = readWebRtc(parse(offer))
       const before = this.#agreed
-      await this.#wire(0)
-      for (const [index, remote] of theirs.transports.entries()) {
-        const wire = this.#wires[index]
-        if (wire?.isStranger(remote)) await this.#replaceWire(index)
-        else if (wire && before && iceRestarted(before.theirs, theirs, index)) await wire.transport.restartIce()
-      }
+      const [remote] = theirs.transports
+      if (remote !== undefined && this.#wire?.isStranger(remote)) this.#cut()
+      else if (this.#wire && before && iceRestarted(before.theirs, theirs)) await this.#wire.transport.restartIce()
+      const wire = await this.#open()
       const ours = answerTo(theirs, {
-        transports: this.#wires.map(wire => wire.ours()),
+        transports: [wire.ours()],
         router: this.#place.capabilities,
         wishes: answerWishes(theirs, streams, this.#place.capabilities),
         previous: before?.ours,
@@ -198,12 +196,11 @@ export class WebRtcLeg implements Leg, Scene {
   /** What carried it has died, or it moves: everything is made anew at `place`, and the owner is asked to offer. */
   async rebuild(place: Place): Promise<void> {
     await this.#inTurn(async () => {
-      const wires = this.#wires.length
       await this.#drop()
       this.#place = place
       this.#voice = this.#makeVoice()
       if (this.#closed) return
-      for (let index = 0; index < wires; index += 1) await this.#wire(index)
+      await this.#open()
       if (this.#agreed !== undefined) await this.#apply(this.#agreed, false)
     })
     if (!this.#closed) this.tell({ type: 'rebuilt' })
@@ -230,7 +227,7 @@ export class WebRtcLeg implements Leg, Scene {
       if (connect) await this.#connect(next)
       await this.#agreeLines(next)
     } catch (error) {
-      if (this.#wires.some(wire => wire.transport.closed)) {
+      if (this.#wire?.transport.closed) {
         throw new Refusal('media-unavailable', 'The media worker has died', { cause: error })
       }
       this.log.warn({ err: error }, 'the worker did not take what was negotiated')
@@ -242,24 +239,21 @@ export class WebRtcLeg implements Leg, Scene {
     await this.#deps.onAgreed()
   }
 
-  async #connect({ ours, theirs, lines }: Agreement): Promise<void> {
-    for (const [index, line] of lines.entries()) {
-      const wire = this.#wires[ours.lines[index]?.transport ?? 0]
-      const remote = line && theirs.transports[line.transport]
-      if (wire === undefined || remote === undefined) continue
-      if (wire.isStranger(remote)) throw new Refusal('not-acceptable-here', 'Another certificate in an answer')
-      await wire.connect(remote)
-      this.#presence.began()
-    }
+  async #connect({ theirs }: Agreement): Promise<void> {
+    const [remote] = theirs.transports
+    const wire = await this.#open()
+    if (remote === undefined) return
+    if (wire.isStranger(remote)) throw new Refusal('not-acceptable-here', 'Another certificate in an answer')
+    await wire.connect(remote)
   }
 
   async #agreeLines({ ours, lines }: Agreement): Promise<void> {
+    const wire = await this.#open()
     const stale = new Set(this.#lines.keys())
     let videos = 0
     for (const [index, line] of ours.lines.entries()) {
       const theirs = lines[index]
-      const wire = this.#wires[line.transport]
-      if (theirs === undefined || wire === undefined || (line.kind !== 'audio' && line.kind !== 'video')) continue
+      if (theirs === undefined || (line.kind !== 'audio' && line.kind !== 'video')) continue
       stale.delete(line.mid)
       const agreed = { ours: line, theirs, wire }
       const known = this.#lines.get(line.mid)
@@ -275,14 +269,14 @@ export class WebRtcLeg implements Leg, Scene {
   }
 
   async #agreeVoice(): Promise<void> {
-    const line = this.#sorted().find(one => one.ours.kind === 'audio')
+    const line = this.#all().find(one => one.ours.kind === 'audio')
     this.#voiceMid = line?.mid
     if (line === undefined) return this.#voice.close()
     await line.show(await this.#voice.speak(line.ours))
     await this.#voice.open(line.producer, line.ours)
   }
 
-  #sorted(): WebLine[] {
+  #all(): WebLine[] {
     return [...this.#lines.values()]
   }
 
@@ -320,27 +314,21 @@ export class WebRtcLeg implements Leg, Scene {
     this.#asking.unref()
   }
 
-  async #wire(index: number): Promise<Wire> {
-    this.#wires[index] ??= await this.#openWire(index)
-    return this.#wires[index]
-  }
-
-  #openWire(index: number): Promise<Wire> {
-    return openWire(this.#place, this.log.child({ wire: index }), {
+  async #open(): Promise<Wire> {
+    this.#wire ??= await openWire(this.#place, this.log, {
       onConnected: () => this.#presence.here(),
-      onSilent: () => index === 0 && this.#presence.away(),
+      onSilent: () => this.#presence.away(),
       onFailed: why => this.#presence.lost(why),
     })
+    return this.#wire
   }
 
-  async #replaceWire(index: number): Promise<void> {
-    for (const line of this.#sorted()) {
-      if (line.ours.transport !== index) continue
-      line.close()
-      this.#lines.delete(line.mid)
-    }
-    this.#wires[index]?.close()
-    this.#wires[index] = await this.#openWire(index)
+  /** Ends what goes over the wire, and the wire. */
+  #cut(): void {
+    for (const line of this.#lines.values()) line.close()
+    this.#lines.clear()
+    this.#wire?.close()
+    this.#wire = undefined
   }
 
   #makeVoice(): WebVoice {
@@ -348,11 +336,8 @@ export class WebRtcLeg implements Leg, Scene {
   }
 
   async #drop(): Promise<void> {
-    for (const line of this.#lines.values()) line.close()
-    this.#lines.clear()
+    this.#cut()
     await this.#voice.close()
-    for (const wire of this.#wires) wire.close()
-    this.#wires = []
   }
 
   #assertOpen(): void {
