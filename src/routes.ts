@@ -86,12 +86,13 @@ export function installRoutes(deps: RouteDeps): void {
     const user = /^sips?:([^@]+)@/i.exec(req.uri)?.[1]
     if (user !== undefined) {
       await prove(req, 'proxy')
+      if (await groups.takes(req)) return sendOptions(res)
       const account = await deps.account(decodeURIComponent(user).toLowerCase(), domain)
       if (account === undefined) throw new Refusal('not-found')
       if ((await registrar.bindings(`sip:${account.user}@${domain}`)).length === 0)
         throw new Refusal('temporarily-unavailable')
     }
-    send(res, 200, { Allow: allowed, Supported: supported, Accept: 'application/sdp', 'Accept-Language': 'en' })
+    sendOptions(res)
   }
 
   /** A request for a dialog of another life of this server, or for none: calls knows, or answers 481. */
@@ -183,6 +184,10 @@ async function answer(
 ): Promise<void> {
   if (!/^(sips?|tel):/i.test(req.uri)) throw new Refusal('unsupported-uri-scheme')
   return handler(req, res)
+}
+
+function sendOptions(res: Response): void {
+  send(res, 200, { Allow: allowed, Supported: supported, Accept: 'application/sdp', 'Accept-Language': 'en' })
 }
 
 function hasToTag(req: Request): boolean {

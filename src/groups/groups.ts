@@ -72,6 +72,8 @@ export interface Groups {
 export const factory = 'meet'
 const made = /^meet-[a-z0-9]{6}$/
 const signs = 'abcdefghijkmnpqrstuvwxyz23456789'
+// How long close() waits for clients to answer its BYEs.
+const closeMs = 3000
 const operator: Person = { user: '', displayName: '', moderator: true }
 
 /** Groups and meetings: finds the meeting of an address, lets people in, and rings the others. */
@@ -313,7 +315,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     const address = await addressOf(userOf(request) ?? '')
     if (address === undefined) throw new Refusal('not-found')
     const person = await personOf(caller.user, address)
-    const isIn = meetings.get(address.user)?.people.some(one => one.person.user === caller.user) === true
+    const isIn = meetings.get(address.user)?.has(caller.user) === true
     const isMember = address.group?.members.includes(caller.user) === true
     if (person === undefined || !(isIn || isMember || person.moderator)) throw new Refusal('forbidden')
     boardFor(address).subscribe(request as unknown as Incoming, response as unknown as Reply, caller.user)
@@ -348,7 +350,13 @@ export function createGroups(deps: GroupsDeps): Groups {
     act: async (id, action) => focus.act(byId(id), action, operator),
     async close() {
       closing = true
-      await Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops')))
+      const ended = Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops')))
+      let timer: NodeJS.Timeout | undefined
+      const bounded = new Promise<void>(resolve => {
+        timer = setTimeout(resolve, closeMs)
+      })
+      await Promise.race([ended, bounded])
+      clearTimeout(timer)
       for (const board of boards.values()) board.close('deactivated')
       boards.clear()
     },

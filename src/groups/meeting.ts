@@ -10,6 +10,7 @@ import { Shape } from './mesh.ts'
 import { Participant, type Person } from './participant.ts'
 import type { RecordingWish, Tape } from './recorder.ts'
 import type { Group } from './store.ts'
+import { Taping } from './taping.ts'
 import { Tones } from './tones.ts'
 
 /** The address of a meeting: a group's, or one that was made for it. */
@@ -53,9 +54,10 @@ export class Meeting {
   speaker: number | undefined
   readonly #deps: MeetingDeps
   readonly #tones: Tones
+  readonly #taping = new Taping()
   readonly #people = new Map<number, Participant>()
   /** Who is on the way in, by member id, and whether that is because of being rung. */
-  readonly #entering = new Map<number, { rung: boolean }>()
+  readonly #entering = new Map<number, { user: string; rung: boolean }>()
   /** Who is being rung, by user. */
   readonly #ringing = new Map<string, { person: Person; abort: AbortController }>()
   /** AORs of all who were ever in. */
@@ -63,7 +65,6 @@ export class Meeting {
   #room: Promise<string> | undefined
   #lastId = 0
   #peak = 0
-  #tape: Promise<Tape> | undefined
 
   constructor(deps: MeetingDeps, id: string, address: MeetingAddress) {
     const { events } = deps
@@ -108,11 +109,17 @@ export class Meeting {
   }
 
   get recording(): boolean {
-    return this.#tape !== undefined
+    return this.#taping.on
   }
 
   member(id: number): Participant | undefined {
     return this.#people.get(id)
+  }
+
+  /** Whether somebody is in, or has been answered and is about to be; who has to type a PIN is in after that. */
+  has(user: string): boolean {
+    const comes = [...this.#entering.values()].some(one => one.user === user && !one.rung)
+    return (comes && !this.address.group?.pin) || this.people.some(one => one.person.user === user)
   }
 
   byDialog(dialog: LocalDialog): Participant | undefined {
@@ -124,7 +131,7 @@ export class Meeting {
     if (this.locked && !person.moderator) throw new Refusal('forbidden', 'the meeting is locked')
     if (this.#people.size + this.#entering.size >= this.most) throw new Refusal('busy-here', 'the meeting is full')
     const id = ++this.#lastId
-    this.#entering.set(id, { rung })
+    this.#entering.set(id, { user: person.user, rung })
     return id
   }
 
@@ -182,13 +189,16 @@ export class Meeting {
     one.take(dialog)
     this.#deps.onDialog(this, one)
     this.#listen(one)
-    await this.#enter(one)
-    if (dialog.ended || this.ended || !this.#people.has(one.id)) return dialog.bye()
-    // Its pairs are gone with the page: for the shape it is somebody who comes.
-    this.shape.remove(one.id)
-    this.shape.add(one.id, { mesh: one.mesh, plain: one.profile === 'plain' })
-    this.#show()
-    await before.bye(reasonHeader(200, 'Replaced'), 'replaced')
+    try {
+      await this.#enter(one)
+      if (dialog.ended || this.ended || !this.#people.has(one.id)) return await dialog.bye()
+      // Its pairs are gone with the page: for the shape it is somebody who comes.
+      this.shape.remove(one.id)
+      this.shape.add(one.id, { mesh: one.mesh, plain: one.profile === 'plain' })
+      this.#show()
+    } finally {
+      await before.bye(reasonHeader(200, 'Replaced'), 'replaced')
+    }
   }
 
   /** Ends one member's dialog. */
@@ -216,13 +226,15 @@ export class Meeting {
 
   /** Begins to record, after a tone that everybody hears. */
   record(by: string): void {
-    if (this.#tape !== undefined || this.ended) return
-    const tape = this.#startTape()
-    this.#tape = tape
-    tape.catch((error: unknown) => {
-      this.log.error({ err: error }, 'recording failed')
-      if (this.#tape === tape) this.stopRecording()
-    })
+    if (this.recording || this.ended) return
+    void this.#taping
+      .start(() => this.#begin())
+      .then(error => {
+        if (error === undefined) return
+        this.log.error({ err: error }, 'recording failed')
+        this.shape.check()
+        this.#show()
+      })
     this.#changed('recording', by)
     // The server hears the meeting only on the SFU.
     this.shape.check()
@@ -230,24 +242,15 @@ export class Meeting {
   }
 
   stopRecording(): void {
-    void this.#guarded(this.#keepTape())
+    void this.#guarded(this.#taping.stop())
     this.shape.check()
     this.#show()
   }
 
-  async #startTape(): Promise<Tape> {
+  async #begin(): Promise<Tape> {
     const room = await this.#open()
-    const tone = await this.#tones.play({ room }, 'recording')
-    await tone?.done
+    await (await this.#tones.play({ room }, 'recording'))?.done
     return this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
-  }
-
-  async #keepTape(): Promise<void> {
-    const starting = this.#tape
-    this.#tape = undefined
-    const [tape] = await Promise.allSettled([starting])
-    // One that never began has told so.
-    if (tape.status === 'fulfilled') await tape.value?.stop()
   }
 
   /** Notes that somebody is being rung; the signal says when not to ring any more. Undefined: that is so already. */
@@ -298,7 +301,7 @@ export class Meeting {
     this.#tones.wait(undefined)
     this.#show('now')
     this.#deps.onEnded(this)
-    await this.#guarded(this.#keepTape())
+    await this.#guarded(this.#taping.stop())
     await Promise.all(last.map(({ dialog }) => dialog.bye(reasonHeader(200, why), why)))
     await this.#guarded(this.#room?.then(room => this.#deps.media.shut(room)))
   }
@@ -368,15 +371,14 @@ export class Meeting {
   async #flow(id: number, on: boolean): Promise<boolean> {
     const one = this.#people.get(id)
     if (one === undefined) return false
-    const { dialog, resting } = one
+    const { dialog, resting = this.#deps.media.streams(one.dialog.leg) } = one
     if (on) {
-      const worked = await dialog.renegotiate(resting && { streams: resting })
+      const worked = await dialog.renegotiate({ streams: resting })
       if (worked) one.resting = undefined
       return worked
     }
-    const carried = resting ?? this.#deps.media.streams(dialog.leg)
-    one.resting = carried
-    return dialog.renegotiate({ streams: carried.map(stream => ({ ...stream, direction: 'inactive' })) })
+    one.resting = resting
+    return dialog.renegotiate({ streams: resting.map(stream => ({ ...stream, direction: 'inactive' })) })
   }
 
   async #guarded(work: Promise<unknown> | undefined): Promise<void> {

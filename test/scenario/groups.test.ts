@@ -310,4 +310,30 @@ describe('groups', { concurrency: false }, () => {
     assert.equal((await server.cli('group', 'remove', 'queue')).code, 0)
     assert.equal((await phone('mum').call('queue')).status, 404)
   })
+
+  it('leaves nothing behind', async () => {
+    const user = 'zoe'
+    const zoe = await openMember({ server, user, password: await server.addUser(user) })
+    const dialogs = async () => {
+      const text = await (await fetch(`http://127.0.0.1:${server.ports.http}/metrics`)).text()
+      return Number(/vaartha_engine_objects\{kind="dialogs"\} (\d+)/.exec(text)?.[1])
+    }
+    after(() => zoe.close())
+    const before = await dialogs()
+    for (let i = 0; i < 10; i++) {
+      const ok = await zoe.call('meet')
+      const address = /<sip:(meet-[^@]*)@/.exec(ok.header('Contact'))?.[1] ?? ''
+      assert.equal(await zoe.subscribe(address), 200)
+      assert.equal(await zoe.refer('<sip:mum@vaartha.local>'), 202)
+      await zoe.until(() => zoe.members.size === 2, 'mum')
+      await zoe.hangUp()
+      assert.equal(await phone('mum').info({ do: 'end' }), 200)
+      await phone('mum').until(() => phone('mum').ended, 'the end')
+    }
+    const until = Date.now() + 5000
+    for (let now = await dialogs(); now !== before; now = await dialogs()) {
+      assert.ok(Date.now() < until, `${now} dialogs, ${before} before`)
+      await new Promise(resolve => setTimeout(resolve, 100))
+    }
+  })
 })

@@ -263,7 +263,7 @@ export class Member {
 
   /** Resolves when these tones are heard at once, and none of the others. */
   async hears(tones: readonly number[], { not = [] as readonly number[], ms = 10_000 } = {}): Promise<void> {
-    const least = 0.3 / Math.max(1, tones.length)
+    const least = 0.2 / Math.max(1, tones.length)
     let last: number[] = []
     const began = performance.now()
     const fits = () => {
