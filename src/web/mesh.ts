@@ -18,6 +18,9 @@ export interface MeshDeps {
 
 // How long pairs go on after everybody is on the SFU.
 const lingerMs = 1000
+// Who has just come may not know of the meeting yet and refuse: it is called again, for so long.
+const patienceMs = 8000
+const againMs = 400
 
 /** This member's direct connections with the others of a meeting (docs/meetings.md, Shapes). */
 export class Mesh {
@@ -30,6 +33,8 @@ export class Mesh {
   #playing = false
   #muted = false
   #linger: ReturnType<typeof setTimeout> | undefined
+  /** Since when the pairs of the newest epoch are being built. */
+  #since = 0
 
   constructor(deps: MeshDeps) {
     this.#deps = deps
@@ -42,6 +47,7 @@ export class Mesh {
 
   /** Takes up what the focus has told. */
   follow(roster: Roster, self: number): void {
+    if (roster.epoch !== this.#roster?.epoch) this.#since = Date.now()
     this.#roster = roster
     this.#self = self
     clearTimeout(this.#linger)
@@ -55,6 +61,11 @@ export class Mesh {
     if (!preparing) for (const [member, pair] of this.#pairs) if (!meshed.includes(member)) pair.end()
     for (const other of meshed) if (other > self && !this.#pairs.has(other)) this.#call(other)
     this.#report()
+  }
+
+  #wants(member: number): boolean {
+    const roster = this.#roster
+    return roster !== undefined && roster.shape !== 'sfu' && roster.meshed.includes(member)
   }
 
   /** A pair call that comes in, with its Vaartha-Mesh; false when it does not belong to this mesh. */
@@ -148,10 +159,19 @@ export class Mesh {
     this.#copies.get(pair.member)?.stop()
     this.#copies.delete(pair.member)
     this.#deps.onChange()
+    if (!this.#wants(pair.member)) return
+    if (pair.state === 'building') this.#again(pair)
     // The other's end is its own wish where it has left; where it has not, the focus must know.
-    const roster = this.#roster
-    const wanted = roster?.shape !== 'sfu' && roster?.meshed.includes(pair.member)
-    if (wanted && pair.state !== 'connected') this.#report([pair.member])
+    else if (pair.state === 'failed') this.#report([pair.member])
+  }
+
+  /** Calls once more who did not answer yet; who was called leaves that to the caller. */
+  #again({ member, session }: Pair): void {
+    if (session.direction !== 'outgoing') return
+    if (Date.now() - this.#since > patienceMs) return this.#report([member])
+    setTimeout(() => {
+      if (this.#wants(member) && !this.#pairs.has(member)) this.#call(member)
+    }, againMs)
   }
 
   /** The whole state of this member's pairs, each time it changes. */
