@@ -245,6 +245,22 @@ test('a phone without keys that is called by one with keys is tried once more, a
   await hangUp(alice, bob)
 })
 
+test('browsers that may not send to each other directly are each offered this server', async t => {
+  const strict = await startCalls({ browserMedia: 'relay' }, { media: room.media })
+  t.after(() => strict.close())
+  const [alice, bob] = [await createSide(strict.engine.udp, 'alice'), await createSide(strict.engine.udp, 'bob')]
+  sides.push(alice, bob)
+  strict.bind('bob', bob.peer, { protocol: 'ws' })
+  alice.say('INVITE', { body: web('actpass') })
+  const invite = await bob.invited()
+  assert.match(invite.body, /^o=vaartha /m)
+  bob.answer(invite, 200, { body: web('active', { to: invite.body, codecs: '111 126' }) })
+  await bob.peer.request('ACK')
+  assert.match(alice.learn(await alice.peer.status(200)).body, /^o=vaartha [\s\S]*SAVPF 111\b/m)
+  alice.say('ACK', { sequence: alice.sequence })
+  await hangUp(alice, bob)
+})
+
 test('a caller that gives up, and a callee that is busy, leave no leg', async () => {
   const [alice, bob] = [await side('alice', 'ws'), await side('bob')]
   const branch = alice.say('INVITE', { body: web('actpass') })

@@ -103,12 +103,14 @@ test('a JsSIP page calls a phone: both hear each other, hold, resume, keys, and 
   await bob.event('CALL_CLOSED')
 })
 
-test('a phone calls a SIP.js page: both hear each other, the phone holds and resumes, and hangs up', async () => {
+test('a phone calls a SIP.js page: both hear each other, keys, the phone holds and resumes, and hangs up', async () => {
   const bob = await phone('bob')
   await bob.command('dial', uri('sue'))
   await bob.event('CALL_ESTABLISHED')
   await sue.until({ call: 'confirmed' })
   await Promise.all([sue.hears([700]), hears(bob, 600)])
+  await bob.command('sndcode', '7')
+  await sue.page.waitForFunction(`window.client.state.notes.includes('info 7')`, undefined, { timeout: 10_000 })
   await bob.command('hold')
   await sue.until({ held: 'remote' })
   await bob.command('resume')
