@@ -54,6 +54,8 @@ async function runStages() {
   const media = stages.some(stage => withMedia.has(stage))
   ensureTools(Object.assign({}, ...stages.map(stage => tools[stage])), media ? await packagesForWorker() : [])
   const worker = media ? buildWorker() : undefined
+  // Each server would build the phone by itself otherwise, several at once.
+  if (stages.includes('scenario')) await run(node, [join(root, 'src/web/build.mjs')])
   for (const stage of stages) {
     if (withMedia.has(stage) && (await worker) !== 0) {
       say(`${stage}: not run, for there is no media worker; the lines above say why`)

@@ -69,8 +69,13 @@ async function build() {
   } catch (error) {
     if (error.code !== 'ENOENT') throw error
   }
-  renameSync(fresh, target)
-  // What an interrupted build left goes too; another build that runs now has made its own folder anew if it needs it.
+  try {
+    renameSync(fresh, target)
+  } catch (error) {
+    // Another build was quicker by a hair; its files are as good.
+    if (!['ENOTEMPTY', 'EEXIST'].includes(error.code) || !isBuilt()) throw error
+  }
+  // What an interrupted build left goes too.
   for (const name of readdirSync(dirname(target)))
     if (/^web\.\d+\.old$/.test(name)) rmSync(join(dirname(target), name), { recursive: true, force: true })
 }

@@ -62,6 +62,8 @@ export class Call {
   #stream: MediaStream | undefined
   #sound: { element: HTMLAudioElement; stop(): void } | undefined
   #mending: Mending | undefined
+  // Kept apart: a session that has failed knows its dialog no more.
+  #dialog: DialogId | undefined
   #timer: ReturnType<typeof setInterval>
   #sample: Sample | undefined
   #byUser = false
@@ -214,7 +216,7 @@ export class Call {
   /** What a page that is loaded anew needs to go on with this call; undefined when there is nothing to go on with. */
   save(): SavedCall | undefined {
     const { name, address, direction, since, muted, held, state } = this.view.get()
-    const dialog = this.#session && dialogOf(this.#session)
+    const dialog = this.#dialog
     if (dialog === undefined || since === undefined || state === 'ended') return undefined
     return { dialog, uri: this.#uri, name, address, direction, since, muted, held, at: Date.now() }
   }
@@ -276,6 +278,7 @@ export class Call {
   #talking(): void {
     const { since, state } = this.view.get()
     if (state === 'ended') return
+    this.#dialog = this.#session && dialogOf(this.#session)
     this.view.set({ state: 'talking', since: since ?? Date.now() })
     this.#apply()
   }
@@ -312,12 +315,9 @@ export class Call {
 
   /** The dialog is gone on this side; the server still has it for a while. */
   async #reattach(): Promise<void> {
-    const lost = this.#session
-    const { name, address, direction, since, muted, held } = this.view.get()
-    const dialog = lost && dialogOf(lost)
-    if (dialog === undefined || this.#stream === undefined) return this.end('connectionLost')
-    this.view.set({ state: 'mending' })
-    const saved = { dialog, uri: this.#uri, name, address, direction, since: since ?? 0, muted, held, at: Date.now() }
+    const saved = this.save()
+    if (saved === undefined || this.#stream === undefined) return this.end('connectionLost')
+    this.view.set({ state: 'mending', held: false })
     const session = await this.#deps.reattach(saved, this.#stream)
     if (this.ended) return void session?.terminate()
     if (session === undefined) return this.end('connectionLost')

@@ -1,4 +1,4 @@
-import type { RTCSession } from 'jssip/lib/RTCSession'
+import type { IncomingInfoEvent, OutgoingInfoEvent, RTCSession } from 'jssip/lib/RTCSession'
 import type { CallOptions } from 'jssip/lib/UA'
 import type { Devices } from './devices.ts'
 import type { DialogId } from './jssip.ts'
@@ -63,4 +63,22 @@ export function whyNot(status: number | undefined): Key {
   if (status === 403) return 'meetingLocked'
   if (status === 503) return 'notReady'
   return status === 404 ? 'notFound' : 'failed'
+}
+
+/** `5f0c2a91;member=3` → 3; 0 where it is not told. */
+export function memberOf(told: string | undefined): number {
+  return Number(/;\s*member=(\d+)/.exec(told ?? '')?.[1] ?? 0)
+}
+
+export const infoType = 'application/vaartha-meeting+json'
+
+/** Whom the video lines show, out of an INFO of the focus; nothing where it tells something else. */
+export function tilesOf({ originator, info }: IncomingInfoEvent | OutgoingInfoEvent): Record<string, number | null> {
+  if ((originator as string) !== 'remote' || !info.contentType?.startsWith(infoType)) return {}
+  try {
+    return (JSON.parse(info.body) as { tiles?: Record<string, number | null> }).tiles ?? {}
+  } catch {
+    // Of a newer server than this page; the roster still tells the rest.
+    return {}
+  }
 }

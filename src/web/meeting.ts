@@ -2,14 +2,23 @@ import type { EndEvent, IncomingInfoEvent, OutgoingEvent, OutgoingInfoEvent, RTC
 import type { IncomingRequest, IncomingResponse } from 'jssip/lib/SIPMessage'
 import type { CallOptions } from 'jssip/lib/UA'
 import { addLines, FocusMedia } from './focus-media.ts'
-import { dialogOf, follow, pause, reoffer } from './jssip.ts'
-import { firstView, type MeetingDeps, type MeetingView, type SavedMeeting, whyNot } from './meeting-view.ts'
+import { type DialogId, dialogOf, follow, pause, reoffer } from './jssip.ts'
+import {
+  firstView,
+  infoType,
+  type MeetingDeps,
+  type MeetingView,
+  memberOf,
+  type SavedMeeting,
+  tilesOf,
+  whyNot,
+} from './meeting-view.ts'
 import { type Mending, mend } from './mend.ts'
 import { Mesh } from './mesh.ts'
 import { openPicture, type Showing, stopAll } from './picture.ts'
 import type { Roster } from './roster.ts'
 import { picturesOf, speakersOf } from './stage.ts'
-import { createStore, type Store } from './store.ts'
+import { createStore, type Store, until } from './store.ts'
 import { followRoster } from './subscription.ts'
 import type { Key } from './texts/texts.ts'
 
@@ -17,7 +26,7 @@ const levelMs = 300
 // How long voices through the focus are waited for: where nobody speaks none come.
 const arriveMs = 1000
 const settleMs = 800
-const infoType = 'application/vaartha-meeting+json'
+
 /**
  * A meeting: one dialog with its focus, and in a mesh a direct connection with each of the others beside it
  * (docs/meetings.md). What is played changes from one to the other when the focus says that all are ready.
@@ -34,6 +43,8 @@ export class Meeting {
   #picture: MediaStream | undefined
   #roster: { renew(): void; close(): void } | undefined
   #mending: Mending | undefined
+  // Kept apart: a session that has failed knows its dialog no more.
+  #dialog: DialogId | undefined
   #reported = 0
   #byUser = false
   readonly #timer: ReturnType<typeof setInterval>
@@ -80,7 +91,8 @@ export class Meeting {
       return false
     }
     this.#attach(line.call(this.address, this.#options()))
-    return this.#until()
+    const { state } = await until(this.view, ({ state }) => state === 'talking' || state === 'ended')
+    return state === 'talking'
   }
 
   /** Goes on after a reload, as the same member. */
@@ -175,7 +187,7 @@ export class Meeting {
 
   save(): SavedMeeting | undefined {
     const { name, since, muted, state } = this.view.get()
-    const dialog = this.#session && dialogOf(this.#session)
+    const dialog = this.#dialog
     if (dialog === undefined || since === undefined || state === 'ended') return undefined
     return { meeting: true, dialog, address: this.address, name, since, muted, at: Date.now() }
   }
@@ -225,17 +237,6 @@ export class Meeting {
     this.#tell({ mesh: true })
   }
 
-  #until(): Promise<boolean> {
-    return new Promise(resolve => {
-      const unsubscribe = this.view.subscribe(() => {
-        const { state } = this.view.get()
-        if (state !== 'talking' && state !== 'ended') return
-        unsubscribe()
-        resolve(state === 'talking')
-      })
-    })
-  }
-
   #attach(session: RTCSession): void {
     this.#session = session
     follow(session, () => this.#session === session && !this.ended, {
@@ -276,6 +277,7 @@ export class Meeting {
     // The factory's own address is no meeting; the one that it has made is in the Contact (RFC 4579 section 5.4).
     if (contact?.user && session.direction === 'outgoing')
       this.address = this.address.replace(/^sip:[^@]*/, `sip:${contact.user}`)
+    this.#dialog = dialogOf(session)
     this.view.set({ state: 'talking', since: since ?? Date.now(), self })
     this.#apply()
     this.#roster ??= followRoster({
@@ -328,16 +330,7 @@ export class Meeting {
   }
 
   #hear(event: IncomingInfoEvent | OutgoingInfoEvent): void {
-    const { info, originator } = event
-    if ((originator as string) !== 'remote' || !info.contentType?.startsWith(infoType)) return
-    let told: { tiles?: Record<string, number | null> }
-    try {
-      told = JSON.parse(info.body) as typeof told
-    } catch {
-      // Of a newer server than this page; the roster still tells the rest.
-      return
-    }
-    this.#focus.tell(told.tiles ?? {})
+    this.#focus.tell(tilesOf(event))
     this.#show()
   }
 
@@ -390,20 +383,9 @@ export class Meeting {
   }
 
   async #reattach(): Promise<void> {
-    const lost = this.#session
-    const dialog = lost && dialogOf(lost)
-    const { name, since, muted } = this.view.get()
-    if (dialog === undefined) return this.end('connectionLost')
+    const saved = this.save()
+    if (saved === undefined) return this.end('connectionLost')
     this.view.set({ state: 'mending' })
-    const saved: SavedMeeting = {
-      meeting: true,
-      dialog,
-      address: this.address,
-      name,
-      since: since ?? 0,
-      muted,
-      at: Date.now(),
-    }
     const session = await this.#deps.reattach(saved, this.#options())
     if (this.ended) return void session?.terminate()
     if (session === undefined) return this.end('connectionLost')
@@ -411,9 +393,4 @@ export class Meeting {
     this.#entered(session)
     await this.#offerPicture()
   }
-}
-
-/** `5f0c2a91;member=3` → 3; 0 where it is not told. */
-function memberOf(told: string | undefined): number {
-  return Number(/;\s*member=(\d+)/.exec(told ?? '')?.[1] ?? 0)
 }

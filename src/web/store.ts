@@ -26,3 +26,16 @@ export function createStore<T extends object>(initial: T): Store<T> {
 export function useStore<T extends object>(store: Store<T>): T {
   return useSyncExternalStore(store.subscribe, store.get)
 }
+
+/** The first value that fits. */
+export function until<T extends object>(store: Store<T>, fits: (value: T) => boolean): Promise<T> {
+  return new Promise(resolve => {
+    const look = () => {
+      if (!fits(store.get())) return
+      unsubscribe()
+      resolve(store.get())
+    }
+    const unsubscribe = store.subscribe(look)
+    look()
+  })
+}

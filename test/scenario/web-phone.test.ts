@@ -148,20 +148,13 @@ describe('web phone', () => {
 
   it('keeps the call when its connection to the server breaks', async () => {
     const [mum, dad] = (await phones(['mum', 600], ['dad', 800])) as [WebPhone, WebPhone]
-    let drop: () => Promise<void> = async () => assert.fail('no connection was made')
-    await mum.page.routeWebSocket(/\/sip$/, socket => {
-      const onward = socket.connectToServer()
-      drop = async () => {
-        await socket.close({ code: 1001 })
-        await onward.close()
-      }
-    })
+    const line = await breakable(mum)
     await mum.page.reload()
     await isOnline(mum.page)
     await mum.call('dad')
     await dad.answer()
     await dad.hears([600])
-    await drop()
+    await line.cut()
     await mum.shows('No connection')
     await Promise.all([dad.hears([600]), mum.hears([800])])
     await isOnline(mum.page)
@@ -171,6 +164,27 @@ describe('web phone', () => {
     await mum.shows('You are on hold')
     await dad.button('Hang up').click()
     await mum.idle()
+    await closeAll()
+  })
+
+  it('takes a call up again that broke in the middle of a request', async () => {
+    const [mum, dad] = (await phones(['mum', 600], ['dad', 800])) as [WebPhone, WebPhone]
+    const line = await breakable(mum)
+    await mum.page.reload()
+    await isOnline(mum.page)
+    await mum.call('dad')
+    await dad.answer()
+    await dad.hears([600])
+    line.swallow()
+    await mum.button('Hold').click()
+    await dad.hears([], { not: [600] })
+    await line.cut()
+    await mum.shows('mending')
+    await isOnline(mum.page)
+    await Promise.all([dad.hears([600]), mum.hears([800])])
+    await mum.shows('In the call')
+    await mum.button('Hang up').click()
+    await dad.idle()
     await closeAll()
   })
 
@@ -214,3 +228,26 @@ describe('web phone', () => {
     await closeAll()
   })
 })
+
+/** Puts a hand on the WebSockets that a page opens from now on. */
+async function breakable(one: WebPhone): Promise<{ swallow(): void; cut(): Promise<void> }> {
+  let cut: () => Promise<void> = async () => assert.fail('no connection was made')
+  let swallows = false
+  await one.page.routeWebSocket(/\/sip$/, socket => {
+    const onward = socket.connectToServer()
+    swallows = false
+    socket.onMessage(message => {
+      if (!swallows) onward.send(message)
+    })
+    cut = async () => {
+      await socket.close({ code: 1001 })
+      await onward.close()
+    }
+  })
+  return {
+    swallow() {
+      swallows = true
+    },
+    cut: () => cut(),
+  }
+}
