@@ -69,7 +69,11 @@ describe('browsers', () => {
     return one
   }
 
-  async function caller(tone: number, wish: PeerWish = {}, options: { munge?: 'mediasoup'; near?: string } = {}) {
+  async function caller(
+    tone: number,
+    wish: PeerWish = {},
+    options: { munge?: 'mediasoup' | 'numbers'; near?: string } = {},
+  ) {
     const page = await site.open(tone)
     const ears = createLegEars()
     let leg = ''
@@ -228,6 +232,21 @@ describe('browsers', () => {
     await one.page.until(now => (now.frames[mid!] ?? 0) > (frames[mid!] ?? 0) + 5, 'does not see the other')
     await one.page.hears([others.find(other => other !== leaving)!.page.tone], { not: [500] })
     assert.equal(one.offers, 0)
+  })
+
+  test('a browser with numbers of its own, as Firefox has, hears and sees', async () => {
+    const { media } = room
+    const one = await caller(500, { camera: true }, { munge: 'numbers' })
+    const other = await caller(900, { camera: true })
+    const bridge = await media.open({ kind: 'bridge', transient: true })
+    await media.join(one.leg, bridge)
+    await media.join(other.leg, bridge)
+    for (const { page } of [one, other]) {
+      await page.until(({ frames }) => Object.values(frames).some(count => count > 5), 'sees nothing')
+    }
+    await Promise.all([one.page.hears([900], { not: [500] }), other.page.hears([500], { not: [900] })])
+    await one.page.press('5')
+    await one.ears.until(event => event.type === 'dtmf' && event.digit === '5')
   })
 
   test('a call and a meeting go on when their worker is killed', async () => {

@@ -264,5 +264,6 @@ describe('phones', () => {
     }
     await media.shut(echo)
     phone.rtp.close()
+    assert.equal(media.load().ports, 0)
   })
 })

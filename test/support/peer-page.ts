@@ -17,7 +17,7 @@ export interface PeerWish {
 
 export interface PeerPage extends TestPage {
   /** Its offer; the lines are made by the first one. */
-  offer(wish?: PeerWish, options?: { iceRestart?: boolean; munge?: 'mediasoup' }): Promise<string>
+  offer(wish?: PeerWish, options?: { iceRestart?: boolean; munge?: 'mediasoup' | 'numbers' }): Promise<string>
   take(answer: string): Promise<void>
   /** Takes an offer and answers. */
   answer(offer: string, wish?: PeerWish): Promise<string>
@@ -69,7 +69,11 @@ window.makeOffer = async (wish, options) => {
     'urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id': 3, 'http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time': 4,
     'http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01': 5, 'urn:ietf:params:rtp-hdrext:ssrc-audio-level': 6,
     'urn:3gpp:video-orientation': 8, 'urn:ietf:params:rtp-hdrext:toffset': 9 }
-  if (options.munge) {
+  if (options.munge === 'numbers') {
+    const lines = /^(m=.*|a=(?:rtpmap|fmtp|rtcp-fb):.*)$/gm
+    offer.sdp = offer.sdp.replace(lines, line => line.replace(/\\b111\\b/g, '55').replace(/\\b96\\b/g, '56').replace(/\\b97\\b/g, '57').replace(/\\b110\\b/g, '58'))
+  }
+  if (options.munge === 'mediasoup') {
     offer.sdp = offer.sdp.split('\\r\\n').flatMap(line => {
       const found = /^a=extmap:\\d+ (\\S+)$/.exec(line)
       return found === null ? [line] : ids[found[1]] ? ['a=extmap:' + ids[found[1]] + ' ' + found[1]] : []

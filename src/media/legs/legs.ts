@@ -122,17 +122,16 @@ export function createLegs(deps: LegsDeps): Omit<Media, 'state'> {
     legs.delete(id)
     const { leg, near } = one
     events.emit('legClosed', { leg: id, profile: leg.profile, ms: now() - leg.born })
-    try {
-      await rooms.leave(leg)
-    } finally {
-      await leg.close()
-      if (leg instanceof WebRtcLeg) (await pool)?.placement.give(leg.place, near)
-      leg.log.debug('released')
-    }
-    if (legs.size === 0) {
-      clearInterval(polling)
-      polling = undefined
-    }
+    // Whatever has died meanwhile, the rest of it ends.
+    const failed = (error: unknown) => leg.log.warn({ err: error }, 'a leg did not end well')
+    await rooms.leave(leg).catch(failed)
+    await leg.close().catch(failed)
+    if (leg instanceof WebRtcLeg) (await pool)?.placement.give(leg.place, near)
+    leg.log.debug('released')
+    if (legs.size > 0) return
+    clearInterval(polling)
+    polling = undefined
+    await poll()
   }
 
   async function moveTo(one: Kept, leg: WebRtcLeg, near: string | undefined): Promise<void> {
@@ -195,13 +194,13 @@ export function createLegs(deps: LegsDeps): Omit<Media, 'state'> {
   const revoice = (leg: PlainLeg | WebRtcLeg) => (leg instanceof PlainLeg ? leg.rebuild() : leg.revoice())
 
   async function poll(): Promise<void> {
-    stats = await audio.stats()
+    // A thread that dies answers nothing, and is asked again.
+    stats = await audio.stats().catch(() => stats)
   }
 
   function pollWhileBusy(): void {
     if (polling !== undefined) return
-    // A thread that dies answers nothing, and is asked again.
-    polling = setInterval(() => void poll().catch(() => undefined), statsMs)
+    polling = setInterval(() => void poll(), statsMs)
     polling.unref()
   }
 
