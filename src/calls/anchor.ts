@@ -203,13 +203,14 @@ export function createAnchor(deps: AnchorDeps, call: string): Anchor {
       return to.sdp
     },
     async reoffer(to, streams) {
+      if (to.leg === undefined) throw new Refusal('no-such-call')
       to.heard = ''
-      to.sdp = await media().offer(to.leg ?? '', streams ? { streams } : undefined)
+      to.sdp = await media().offer(to.leg, streams ? { streams } : undefined)
       return to.sdp
     },
     flows: (end, ms) =>
       new Promise(resolve => {
-        const timer = setTimeout(resolve, ms)
+        const timer = setTimeout(resolve, ms).unref()
         end.onFlow = () => {
           clearTimeout(timer)
           resolve()

@@ -124,17 +124,16 @@ export function onMedia(call: Anchored, leg: Leg, event: LegEvent): void {
     const why = `the media of ${leg.party.user} was lost`
     return call.end({ status: 480, reason: `${why}: ${event.why}`, cause: reasonHeader(480, 'Media lost') })
   }
-  // Without it all goes on as it is.
-  if (event.type === 'more') void reoffer(call, leg).catch((error: unknown) => call.fail(error))
-  if (event.type === 'rebuilt' || event.type === 'more') {
-    reoffer(call, leg).then(
-      status => {
-        if (status >= 300 && event.type === 'rebuilt')
-          call.end({ status: 480, reason: `${leg.party.user} did not follow its media (${status})` })
-      },
-      (error: unknown) => call.fail(error),
-    )
-  }
+  // An early dialog cannot be asked anew.
+  if ((event.type !== 'rebuilt' && event.type !== 'more') || !leg.confirmed) return
+  reoffer(call, leg).then(
+    status => {
+      // Without more all goes on as it is.
+      if (status >= 300 && event.type === 'rebuilt')
+        call.end({ status: 480, reason: `${leg.party.user} did not follow its media (${status})` })
+    },
+    (error: unknown) => call.fail(error),
+  )
 }
 
 /** A key reaches a phone without telephone events (RFC 4733) as INFO, and a browser too: its scripts are told of no others. */

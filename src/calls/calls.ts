@@ -115,7 +115,7 @@ export function createCalls(deps: CallsDeps): Calls {
   async function invite(request: Request, response: Response, caller: Party, passing: Passing = {}): Promise<void> {
     const req = request as unknown as Incoming
     const res = response as unknown as Reply
-    if (closing || calls.size >= config.most)
+    if (closing || calls.size + services.list().length >= config.most)
       throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
     const unknown = notUnderstood(req)
     if (unknown.length > 0)

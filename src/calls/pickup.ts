@@ -87,7 +87,8 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
     const back = () => {
       end.close()
       if (call.leaving === leg) call.leaving = undefined
-      if (leg.ended) call.end({ status: 480, reason: 'hung up while being picked up' })
+      if (leg.ended) return call.end({ status: 480, reason: 'hung up while being picked up' })
+      anchor.connect(stay.end, leg.end).catch((error: unknown) => call.fail(error))
     }
     try {
       const status = await enter(call, stay, leg.end, asserted(caller, domain))

@@ -73,10 +73,12 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     void transfer.tell(100)
     const { replaces } = wish
     const done = replaces ? attended(transfer, replaces) : blind(transfer, wish.user ?? '', req)
-    done.catch((error: unknown) => {
-      if (!(error instanceof Refusal)) call.log.error({ err: error }, 'transfer failed by a bug')
-      failed(transfer, error instanceof Refusal ? error.sipStatus : 500)
-    })
+    done.catch((error: unknown) => gaveUp(transfer, error))
+  }
+
+  function gaveUp(transfer: Transfer, error: unknown): void {
+    if (!(error instanceof Refusal)) transfer.call.log.error({ err: error }, 'transfer failed by a bug')
+    failed(transfer, error instanceof Refusal ? error.sipStatus : 500)
   }
 
   async function blind(transfer: Transfer, user: string, req: Incoming): Promise<void> {
@@ -111,9 +113,8 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
           come.localSdp = branch.body ?? ''
           call.coming = come
           answered(transfer, come, response, branch.body === undefined, ack).catch((error: unknown) => {
-            call.log.error({ err: error }, 'transfer failed by a bug')
             void come.bye()
-            failed(transfer, 500)
+            gaveUp(transfer, error)
           })
         },
         onLate: (...late) => call.onLate(...late),

@@ -58,7 +58,16 @@ export function createServices(deps: ServicesDeps): Services {
       const { since: started, answered: at } = times
       records.add({ ...common, started, answered: at, ended: new Date(ended).toISOString(), reason: why, legs })
     })
-    const room = await media?.open({ kind: rooms[user] ?? 'echo', transient: true, label: { call: id } })
+    try {
+      await join(dialog, { kind: rooms[user] ?? 'echo', transient: true, label: { call: id } })
+    } catch (error) {
+      await dialog.bye(reasonHeader(503, 'No media'), 'no media')
+      throw error
+    }
+  }
+
+  async function join(dialog: LocalDialog, wish: RoomWish): Promise<void> {
+    const room = await media?.open(wish)
     if (room !== undefined && !dialog.ended) await media?.join(dialog.leg, room)
   }
 
