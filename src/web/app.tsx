@@ -78,7 +78,9 @@ export function App({ phone }: { phone: Phone }) {
 }
 
 function Head({ state, say }: { state: PhoneState; say: Say }) {
-  const { profile, registration, hello } = state
+  const { profiles, registration, hello } = state
+  // Before a server is reached it is the first one's turn.
+  const profile = state.profile ?? profiles[0]
   return (
     <header>
       <h1>{profile?.displayName || profile?.user || 'Vaartha'}</h1>

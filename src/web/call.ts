@@ -1,5 +1,5 @@
-import type { EndEvent, RTCSession } from 'jssip/lib/RTCSession'
-import type { IncomingRequest } from 'jssip/lib/SIPMessage'
+import type { EndEvent, OutgoingEvent, RTCSession } from 'jssip/lib/RTCSession'
+import type { IncomingRequest, IncomingResponse } from 'jssip/lib/SIPMessage'
 import type { Devices } from './devices.ts'
 import { type DialogId, dialogOf, follow, reoffer } from './jssip.ts'
 import { type Mending, mend } from './mend.ts'
@@ -112,7 +112,10 @@ export class Call {
     follow(session, () => this.#session === session && !this.ended, {
       peerconnection: () => this.#follow(session),
       progress: () => this.#progress(session),
-      accepted: () => this.#talking(),
+      accepted: (event: object) => {
+        this.#talking()
+        this.#lookForMeeting((event as Partial<OutgoingEvent>).response)
+      },
       confirmed: () => this.#talking(),
       sdp: event => this.#readSdp(event),
       reinvite: ({ request }) => this.#lookForMeeting(request),
@@ -296,11 +299,12 @@ export class Call {
     })
   }
 
-  /** Somebody may have added a person: then it is the focus that asks us now (docs/meetings.md, Joining). */
-  #lookForMeeting(request: IncomingRequest): void {
-    const told = request.getHeader('Vaartha-Meeting')
-    const contact = (request.parseHeader('contact') as { uri?: { user?: string; host: string } } | undefined)?.uri
-    if (told === undefined || contact?.user === undefined) return
+  /** Who was called may be a meeting, or has become one since (docs/meetings.md, Joining). */
+  #lookForMeeting(message: IncomingRequest | IncomingResponse | undefined): void {
+    const told = message?.getHeader('Vaartha-Meeting')
+    if (message === undefined || told === undefined) return
+    const contact = (message.parseHeader('contact') as { uri?: { user?: string; host: string } } | undefined)?.uri
+    if (contact?.user === undefined) return
     const [, domain] = this.#uri.split('@')
     this.#deps.onMeeting(this, told, `sip:${contact.user}@${domain}`)
   }

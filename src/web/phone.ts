@@ -29,6 +29,8 @@ export interface PhoneState {
   /** Which of the calls is on the screen. */
   shown?: string
   people: readonly server.Person[]
+  /** Who there is, is known. */
+  listed: boolean
   past: readonly server.Past[]
   /** An invitation that was no good. */
   uninvited: boolean
@@ -72,6 +74,7 @@ export function createPhone(): Phone {
     registration: 'connecting',
     calls: [],
     people: [],
+    listed: false,
     past: [],
     uninvited: false,
   })
@@ -306,7 +309,7 @@ export function createPhone(): Phone {
     if (profile === undefined || place !== location.host) return
     try {
       const [people, past] = await Promise.all([server.people(), server.history()])
-      state.set({ people, past })
+      state.set({ people, past, listed: true })
     } catch (error) {
       // A server that was started anew has forgotten the session.
       if (error instanceof server.Failure && error.status === 401) await server.signIn(profile).catch(() => undefined)
@@ -349,7 +352,7 @@ export function createPhone(): Phone {
       void server.signOut().catch(() => undefined)
       sip?.close()
       sip = undefined
-      state.set({ profiles, stage: profiles.length > 0 ? 'ready' : 'welcome', people: [], past: [] })
+      state.set({ profiles, stage: profiles.length > 0 ? 'ready' : 'welcome', people: [], past: [], listed: false })
       if (profiles.length > 0) void connect()
     },
     address,

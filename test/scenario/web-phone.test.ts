@@ -87,6 +87,25 @@ describe('web phone', () => {
     assert.deepEqual(connect.split(' ').slice(-2), ['wss://office.example:8443', 'wss://evil'])
   })
 
+  it('is installable, and opens without a network', async () => {
+    const [mum] = (await phones(['mum', 600])) as [WebPhone]
+    const manifest = (await (await fetch(webUrl(server, '/manifest.webmanifest'))).json()) as {
+      icons: { src: string }[]
+    }
+    for (const { src } of manifest.icons)
+      assert.equal((await fetch(webUrl(server, src))).headers.get('content-type'), 'image/png')
+    await mum.page.evaluate('navigator.serviceWorker.ready.then(() => undefined)')
+    // The first page was there before its service worker.
+    await mum.page.reload()
+    await isOnline(mum.page)
+    await mum.page.context().setOffline(true)
+    await mum.page.reload()
+    await mum.shows('No connection')
+    await mum.page.context().setOffline(false)
+    await isOnline(mum.page)
+    await closeAll()
+  })
+
   it('refuses a wrong password in words', async () => {
     const opened = await browser.open(webUrl(server), 0)
     await opened.page.getByLabel('Name').fill('mum')

@@ -6,7 +6,7 @@ import { useStore } from '../store.ts'
 /** Everybody who can be called, and a field to find or type somebody. */
 export function People() {
   const { phone, say } = useWorld()
-  const { people } = useStore(phone.state)
+  const { people, listed } = useStore(phone.state)
   const [wanted, setWanted] = useState('')
   const word = wanted.trim().toLowerCase()
   const found = people.filter(one => `${one.name} ${one.user}`.toLowerCase().includes(word))
@@ -39,12 +39,12 @@ export function People() {
           <Icon name="call" /> {say('call')}
         </button>
       </form>
-      <p>
+      <p className="row apart">
         <button type="button" disabled={!can} onClick={() => void phone.call('meet', say('meeting'))}>
           <Icon name="people" /> {say('newMeeting')}
         </button>
       </p>
-      {people.length === 0 && <p className="quiet">{say('nobody')}</p>}
+      {listed && people.length === 0 && <p className="quiet">{say('nobody')}</p>}
       <ul className="list">
         {found.map(one => (
           <li key={one.user}>
