@@ -93,6 +93,7 @@ export function mixerContract(under: () => MixerUnderTest): void {
     await two.phone.until(() => two.phone.sounds().length > until)
     assert.ok(one.phone.heard.length - before < 5, 'who was removed hears on')
 
+    assert.equal(mix.local, mixer.local)
     await mix.close()
     await mix.close()
     await Promise.all(all.map(who => who.leave()))
@@ -111,6 +112,10 @@ export function mixerContract(under: () => MixerUnderTest): void {
     await mixes[1].add(four.end, voice)
     await Promise.all([hears(two, [440], tones), hears(three, [1700], [...tones, 1700]), hears(four, [1100], tones)])
     assert.ok(one.phone.share(700) < 0.05)
+    assert.deepEqual(
+      mixes.map(mix => mix.local),
+      [mixer.local, mixer.local],
+    )
     for (const mix of mixes) await mix.close()
     await Promise.all(all.map(who => who.leave()))
     const { ports, mixes: open } = await audio.stats()
@@ -131,6 +136,7 @@ export function mixerContract(under: () => MixerUnderTest): void {
     await one.phone.until(() => one.phone.sounds().length > until)
     const files = await audio.stopRecord(recording)
     await mix.untap()
+    assert.equal(mix.local, mixer.local)
     // Silence in Opus takes some bytes a second.
     assert.ok(files[0]!.seconds > 0.4 && files[0]!.bytes / files[0]!.seconds > 1500, JSON.stringify(files))
     await mix.close()

@@ -168,7 +168,8 @@ export async function startFakeFreeSwitch(options: FakeOptions): Promise<FakeFre
   }
 
   async function execute(channel: Channel, command: string): Promise<void> {
-    const argument = /^execute-app-name: conference\nexecute-app-arg: ([^@\n]+)@\w+(\+flags\{mute\})?$/m.exec(command)
+    const argument = /^execute-app-name: conference\nexecute-app-arg: ([^@\n]+)@\w+(\+\+flags\{mute\})?$/m.exec(command)
+    // After the first plus there could be a PIN.
     if (argument === null) return
     const name = argument[1]!
     channel.conference = name
