@@ -21,14 +21,14 @@ export interface Codecs {
 /** Loads what the codecs need (libopus is WebAssembly); codecs themselves are then made at once. */
 export async function loadCodecs(options: OpusOptions = {}): Promise<Codecs> {
   const { loadOpus } = await import('./opus.ts')
-  const opus: Record<MixRate, Opus> = { 16000: await loadOpus(16000, options), 48000: await loadOpus(48000, options) }
+  const opus = { 16000: await loadOpus(16000, options), 48000: await loadOpus(48000, options) }
   return {
     decoder(codec, rate) {
-      if (codec === 'opus') return opus[rate].decoder()
+      if (codec === 'opus') return rate === 8000 ? narrowDecoder(opus[16000]) : opus[rate].decoder()
       return codec === 'G722' ? g722Decoder(rate) : g711Decoder(codec, rate)
     },
     encoder(codec, rate) {
-      if (codec === 'opus') return opus[rate].encoder()
+      if (codec === 'opus') return rate === 8000 ? narrowEncoder(opus[16000]) : opus[rate].encoder()
       return codec === 'G722' ? g722Encoder(rate) : g711Encoder(codec, rate)
     },
     meter: codec => createLevelMeter(codec, () => opus[16000].decoder()),
@@ -39,6 +39,31 @@ export async function loadCodecs(options: OpusOptions = {}): Promise<Codecs> {
   }
 }
 
+// Opus in a mix at 8 kHz happens where somebody who is sent G.711 sends Opus all the same: too seldom for coders of its own.
+
+function narrowDecoder(opus: Opus): Decoder {
+  const decoder = opus.decoder()
+  const resampler = createResampler(16_000, 8000)
+  const narrow = (pcm: Int16Array | undefined) => pcm && resampler.run(pcm)
+  return {
+    decode: payload => narrow(decoder.decode(payload)),
+    conceal: samples => resampler.run(decoder.conceal(2 * samples)),
+    decodeFec: (payload, samples) => narrow(decoder.decodeFec?.(payload, 2 * samples)),
+    free: () => decoder.free(),
+  }
+}
+
+function narrowEncoder(opus: Opus): Encoder {
+  const encoder = opus.encoder()
+  const resampler = createResampler(8000, 16_000)
+  return {
+    encode: pcm => encoder.encode(resampler.run(pcm)),
+    restart: () => encoder.restart(),
+    takeOver: (_from, previous) => encoder.takeOver(undefined, resampler.run(previous)),
+    free: () => encoder.free(),
+  }
+}
+
 /** A buffer of the length that is asked for, made anew only when that changes. */
 function reuse<T extends Int16Array | Uint8Array>(make: (length: number) => T): (length: number) => T {
   let buffer = make(0)
@@ -46,9 +71,10 @@ function reuse<T extends Int16Array | Uint8Array>(make: (length: number) => T): 
 }
 
 /** A decoder from one that knows only whole payloads: concealment and the rate are added to it. */
-function decoderOf(own: number, rate: MixRate, decode: (payload: Uint8Array) => Int16Array): Decoder {
+function decoderOf(own: number, first: MixRate, decode: (payload: Uint8Array) => Int16Array): Decoder {
   const concealer: Concealer = createConcealer(own)
-  const resampler = createResampler(own, rate)
+  let rate = first
+  let resampler = createResampler(own, rate)
   return {
     decode(payload) {
       if (payload.length === 0) return undefined
@@ -57,6 +83,11 @@ function decoderOf(own: number, rate: MixRate, decode: (payload: Uint8Array) => 
       return resampler.run(pcm)
     },
     conceal: samples => resampler.run(concealer.gap(Math.round((samples * own) / rate))),
+    retune(next) {
+      rate = next
+      resampler = createResampler(own, rate)
+      resampler.run(concealer.past.subarray(-own / 50))
+    },
     free() {},
   }
 }
@@ -95,15 +126,18 @@ function encoderOf<S>(
   state: S,
   work: { encode(state: S, pcm: Int16Array): Uint8Array; copy(to: S, from: S): void },
 ): Encoder {
-  const resampler = createResampler(rate, own)
-  const parts: Parts<S> = { resampler, state }
+  const parts: Parts<S> = { resampler: createResampler(rate, own), state }
   const encoder: Encoder = {
-    encode: pcm => work.encode(state, resampler.run(pcm)),
+    encode: pcm => work.encode(state, parts.resampler.run(pcm)),
     takeOver(from, previous) {
       const other = from && (partsOf.get(from) as Parts<S> | undefined)
       if (!other) return void encoder.encode(previous)
-      resampler.copy(other.resampler)
+      parts.resampler.copy(other.resampler)
       work.copy(state, other.state)
+    },
+    retune(next, previous) {
+      parts.resampler = createResampler(next, own)
+      parts.resampler.run(previous)
     },
     restart() {},
     free() {},

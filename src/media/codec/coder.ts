@@ -6,6 +6,8 @@ export interface Decoder {
   conceal(samples: number): Int16Array
   /** The lost packet before `payload`, as far as `payload` tells (Opus in-band FEC). */
   decodeFec?(payload: Uint8Array, samples: number): Int16Array | undefined
+  /** Gives PCM of another rate from now on. Absent: another decoder must be made for that. */
+  retune?(rate: MixRate): void
   free(): void
 }
 
@@ -20,8 +22,10 @@ export interface Encoder {
    * that made its last frame of `previous`; undefined when that one has gone.
    */
   takeOver(from: Encoder | undefined, previous: Int16Array): void
+  /** Takes PCM of another rate from now on; `previous` is its last frame at that rate. Absent: another must be made. */
+  retune?(rate: MixRate, previous: Int16Array): void
   free(): void
 }
 
 /** Rates of PCM, in Hz, that coders can be made for. */
-export type MixRate = 16000 | 48000
+export type MixRate = 8000 | 16000 | 48000

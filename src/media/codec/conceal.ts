@@ -4,6 +4,8 @@
 
 /** Fills gaps of one stream, at its own rate. */
 export interface Concealer {
+  /** The last 49 ms that came. */
+  readonly past: Int16Array
   /** Keeps a frame that has come, and blends its beginning with what stood in for the gap before it. */
   good(pcm: Int16Array): void
   /** Stands in for `samples` that are missing. Valid until the next call. */
@@ -73,6 +75,7 @@ export function createConcealer(rate: number): Concealer {
   }
 
   return {
+    past,
     good(pcm) {
       if (missing > 0) {
         const length = Math.min(blend, pcm.length)

@@ -143,3 +143,16 @@ export function createResampler(from: number, to: number): Resampler {
   if (ratio === 1) return { line: new Line(0), copy: () => {}, run: pcm => pcm }
   return from < to ? upwards(ratio) : downwards(ratio)
 }
+
+/** A short piece of sound at another rate, by straight lines between its samples: for what is on its way when a rate changes. */
+export function stretch(pcm: Int16Array, length: number): Int16Array {
+  const out = new Int16Array(length)
+  const step = pcm.length / length
+  for (let i = 0; i < length; i++) {
+    const at = Math.floor(i * step)
+    const share = i * step - at
+    const here = pcm[at]!
+    out[i] = Math.round(here + ((pcm[at + 1] ?? here) - here) * share)
+  }
+  return out
+}

@@ -19,6 +19,8 @@ export interface Incoming {
   hear(): Int16Array | undefined
   /** Lets 20 ms pass unheard, which costs next to nothing. */
   pass(): void
+  /** Goes on at another rate. */
+  retune(rate: MixRate): void
   /** Whether it speaks Opus. */
   readonly opus: boolean
   stats(): { lost: number; jitterMs: number; delayMs: number }
@@ -39,8 +41,9 @@ const FRAME_MS = 20
 const NOTHING = new Int16Array(0)
 
 /** Makes what listens to one member. */
-export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number): Incoming {
-  const frame = new Int16Array((rate / 1000) * FRAME_MS)
+export function createIncoming(codecs: Codecs, first: MixRate, now: () => number): Incoming {
+  let rate = first
+  let frame = new Int16Array((rate / 1000) * FRAME_MS)
   const queue = new Queue(rate)
   let codec: PayloadType | undefined
   let ssrc: number | undefined
@@ -170,6 +173,15 @@ export function createIncoming(codecs: Codecs, rate: MixRate, now: () => number)
         if (warm.length > WARM) warm.shift()
       }
       owed -= ((FRAME_MS + by) * rate) / 1000
+    },
+    retune(next) {
+      queue.retune(next)
+      owed = decoder ? queue.length : Math.round((owed * next) / rate)
+      rate = next
+      frame = new Int16Array((rate / 1000) * FRAME_MS)
+      if (decoder?.retune) return decoder.retune(rate)
+      decoder?.free()
+      decoder = undefined
     },
     stats() {
       const { lost, jitterMs, delayMs } = jitter?.stats ?? { lost: 0, jitterMs: 0, delayMs: 0 }

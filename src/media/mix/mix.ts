@@ -12,7 +12,7 @@ export interface MixerOptions {
   /** Milliseconds of a clock that never goes back. */
   now: () => number
   onEvent: (event: MixerEvent) => void
-  /** Of the mix, in Hz. */
+  /** Of the mix, in Hz. Without it, it is the lowest at which nobody loses anything, and changes as members come and go. */
   rate?: MixRate
 }
 

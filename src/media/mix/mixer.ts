@@ -1,3 +1,5 @@
+import { createDesk, rateFor } from './desk.ts'
+import { createFrameEncoder } from './frame-encoder.ts'
 import { createIncoming, type Incoming } from './incoming.ts'
 import { createLimiter, type Limiter } from './limiter.ts'
 import type { Mixer, MixerOptions, MixMember, MixPacket, RecordedFile } from './mix.ts'
@@ -26,36 +28,50 @@ interface Member extends Activity {
 
 /** A speaker stays in the mix this long after the last word: the end of a sentence is quiet. */
 const LINGER_MS = 800
+/** A rate that nobody needs any more is kept so long, in ticks: members change their codecs, leave and come back. */
+const KEEP_RATE = 250
 
 /** Makes the mixer of one meeting; close it. */
 export function createMixer(options: MixerOptions): Mixer {
-  const { codecs, now, onEvent, rate = 48000 } = options
-  const frame = rate / 50
+  const { codecs, now, onEvent } = options
+  let desk = createDesk(options.rate ?? 8000)
+  let { rate } = desk
   const members = new Map<string, Member>()
   const recordings = new Map<string, Recording>()
   const mixed = createOutgoing(codecs, rate)
   /** For members with slots, who hear tones and nothing else from here. */
   const tonesOnly = createOutgoing(codecs, rate)
   const playings = createPlayings(rate, playing => onEvent({ type: 'played', playing }))
-  const slots = createSlots(codecs, rate, onEvent)
+  const slots = createSlots(codecs, onEvent)
   const choice = createChoice(options.speakers)
   const loudest = createChoice(1)
-  const noise = createNoise(frame)
   const limiter = createLimiter()
   const toneLimiter = createLimiter()
-  const tones = new Int32Array(frame)
-  const sum = new Int32Array(frame)
-  const own = new Int32Array(frame)
-  const common = new Int16Array(frame)
-  const toneFrame = new Int16Array(frame)
   /** Members who may be heard, kept as they come and go. */
   let candidates: Member[] = []
   let speaker: string | undefined
   let recorded = 0
+  let unneeded = 0
   let closed = false
 
   const elect = () => {
     candidates = [...members.values()].filter(member => !member.muted)
+  }
+  /** Brings the mix to the rate that its members need: to a higher one at once, to a lower one later. */
+  function tune(): void {
+    if (options.rate !== undefined) return
+    const needed = rateFor(members.values())
+    unneeded = needed < rate ? unneeded + 1 : 0
+    if (needed === rate || (needed < rate && unneeded < KEEP_RATE)) return
+    desk = createDesk(needed)
+    rate = needed
+    for (const member of members.values()) {
+      member.incoming.retune(rate)
+      member.room = undefined
+    }
+    mixed.retune(rate)
+    tonesOnly.retune(rate)
+    playings.retune(rate)
   }
   const sideOf = (member: Member) => (member.wish.slots ? tonesOnly : mixed)
   /** Whether anybody hears what is decoded here. */
@@ -139,6 +155,7 @@ export function createMixer(options: MixerOptions): Mixer {
   }
 
   function addVoices(): number {
+    const { sum, frame } = desk
     let voices = 0
     sum.fill(0)
     for (const member of members.values()) {
@@ -153,6 +170,8 @@ export function createMixer(options: MixerOptions): Mixer {
   function tick(): void {
     if (closed) return
     const at = now()
+    tune()
+    const { sum, tones, common, noise, frame } = desk
     hear(judge(at), at)
     const voices = addVoices()
     tones.fill(0)
@@ -171,12 +190,13 @@ export function createMixer(options: MixerOptions): Mixer {
 
   function write(recording: Recording, silent: boolean): void {
     for (const member of members.values()) if (member.voice) recording.voice(member.id, member.voice)
-    recording.mix(silent ? undefined : common)
+    recording.mix(silent ? undefined : desk.common)
   }
 
   /** What one member hears and no other: the mix without its own voice, or with a tone of its own. */
   function ownOf(member: Member, voices: number, tone: Heard): Int16Array | undefined {
     const { voice } = member
+    const { sum, own, tones, noise, frame } = desk
     const without = voice && !member.wish.slots && tone !== 'alone'
     const toned = playings.has(member.id)
     if (!toned && !without) return undefined
@@ -193,6 +213,7 @@ export function createMixer(options: MixerOptions): Mixer {
 
   function sendTones(toAll: boolean): void {
     if (tonesOnly.size === 0) return
+    const { tones, toneFrame } = desk
     if (toAll) toneLimiter.run(tones, toneFrame)
     tonesOnly.tick(toAll ? toneFrame : undefined)
   }
@@ -201,7 +222,7 @@ export function createMixer(options: MixerOptions): Mixer {
     const id = `record-${++recorded}`
     const recording = createRecording({
       ...files,
-      encoder: () => codecs.encoder('opus', rate),
+      encoder: () => createFrameEncoder(codecs),
       nameOf: member => members.get(member)?.wish.name ?? member,
       onFailure: why => onEvent({ type: 'record-failed', recording: id, why }),
     })
@@ -242,6 +263,8 @@ export function createMixer(options: MixerOptions): Mixer {
     slot: slots.open,
     closeSlot: slots.close,
     play(id, tone) {
+      // Begun at the rate that it will be heard at, it needs no change of it.
+      tune()
       return playings.play(id, tone)
     },
     stop: playings.stop,
@@ -253,18 +276,5 @@ export function createMixer(options: MixerOptions): Mixer {
       return member && { ...member.incoming.stats(), level: Math.round(-member.loudness) }
     },
     close,
-  }
-}
-
-/** Quiet of about -70 dBov: without it people think that the line is dead. */
-function createNoise(frame: number): { next(): void; last(): Int16Array } {
-  const second = Int16Array.from({ length: frame * 50 }, () => Math.round((Math.random() - 0.5) * 36))
-  let at = 0
-  return {
-    // A step that is no whole number of frames, so that it takes long to repeat.
-    next() {
-      at = (at + frame + 7) % (second.length - frame)
-    },
-    last: () => second.subarray(at, at + frame),
   }
 }

@@ -1,5 +1,6 @@
 import type { PayloadType } from '../audio/audio.ts'
 import type { Codecs, Encoder, MixRate } from '../codec/codec.ts'
+import { stretch } from '../codec/resample.ts'
 
 // What members are sent. All who hear the same and want the same codec and packet time share one encoder; who hears
 // something of its own (its own voice taken out, a tone) has one of its own for as long as that lasts.
@@ -16,6 +17,8 @@ export interface Outgoing {
   remove(outlet: Outlet): void
   /** Sends the next 20 ms; without `common` only those hear something who have something of their own. */
   tick(common: Int16Array | undefined): void
+  /** What comes has another rate from now on. */
+  retune(rate: MixRate): void
   readonly size: number
   free(): void
 }
@@ -27,7 +30,8 @@ export interface Outgoing {
 const CONVERGE_TICKS = 12
 const NOTHING = new Int16Array(0)
 /** Makes the sending side of one mix. */
-export function createOutgoing(codecs: Codecs, rate: MixRate): Outgoing {
+export function createOutgoing(codecs: Codecs, first: MixRate): Outgoing {
+  let rate = first
   const groups = new Map<string, Group>()
   const groupOf = new Map<Outlet, Group>()
   return {
@@ -35,7 +39,10 @@ export function createOutgoing(codecs: Codecs, rate: MixRate): Outgoing {
       const ptime = packetTime(outlet.codec)
       const key = `${outlet.codec.codec} ${ptime} ${outlet.codec.clockRate}`
       let group = groups.get(key)
-      if (!group) groups.set(key, (group = new Group(key, () => codecs.encoder(outlet.codec.codec, rate), rate, ptime)))
+      if (!group) {
+        group = new Group(key, () => codecs.encoder(outlet.codec.codec, rate), rate, ptime)
+        groups.set(key, group)
+      }
       group.add(outlet)
       groupOf.set(outlet, group)
     },
@@ -50,6 +57,10 @@ export function createOutgoing(codecs: Codecs, rate: MixRate): Outgoing {
     },
     tick(common) {
       for (const group of groups.values()) group.tick(common)
+    },
+    retune(next) {
+      rate = next
+      for (const group of groups.values()) group.retune(rate)
     },
     get size() {
       return groupOf.size
@@ -86,21 +97,23 @@ interface Listener {
 class Group {
   readonly key: string
   readonly #make: () => Encoder
-  readonly #packet: number
+  #rate: MixRate
+  #packet: number
   readonly #ptime: number
   readonly #listeners: Listener[] = []
-  readonly #window: Int16Array
+  #window: Int16Array
   /** What the last packet held, to bring an encoder that takes over to where the ear is. */
-  readonly #previous: Int16Array
+  #previous: Int16Array
   #fill = 0
   #encoder: Encoder | undefined
   /** Whether the shared encoder has made the last packet. */
   #running = false
 
-  constructor(key: string, make: () => Encoder, rate: number, ptime: number) {
+  constructor(key: string, make: () => Encoder, rate: MixRate, ptime: number) {
     this.key = key
     this.#make = make
     this.#ptime = ptime
+    this.#rate = rate
     this.#packet = (rate * ptime) / 1000
     this.#window = new Int16Array(this.#packet + rate / 50)
     this.#previous = new Int16Array(this.#packet)
@@ -126,6 +139,31 @@ class Group {
     let from = 0
     for (; this.#fill - from >= this.#packet; from += this.#packet) this.#emit(from)
     if (from > 0) this.#shift(from)
+  }
+
+  retune(rate: MixRate): void {
+    const to = (samples: number) => Math.round((samples * rate) / this.#rate)
+    this.#packet = to(this.#packet)
+    this.#fill = to(this.#fill)
+    this.#window = stretch(this.#window, to(this.#window.length))
+    this.#previous = stretch(this.#previous, this.#packet)
+    for (const one of this.#listeners) {
+      one.window = stretch(one.window, to(one.window.length))
+      one.encoder = this.#retuned(one.encoder, rate)
+    }
+    this.#encoder = this.#retuned(this.#encoder, rate)
+    this.#rate = rate
+  }
+
+  #retuned(encoder: Encoder | undefined, rate: MixRate): Encoder | undefined {
+    if (!encoder || encoder.retune) {
+      encoder?.retune?.(rate, this.#previous)
+      return encoder
+    }
+    encoder.free()
+    const other = this.#make()
+    other.takeOver(undefined, this.#previous)
+    return other
   }
 
   #append(common: Int16Array | undefined): number {

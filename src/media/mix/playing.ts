@@ -1,5 +1,6 @@
 import type { ToneWish } from '../audio/audio.ts'
 import type { MixRate } from '../codec/codec.ts'
+import { createResampler } from '../codec/resample.ts'
 import { createTone, type Tone } from './tones.ts'
 
 // Tones that are being played in one mix, to one member or to all.
@@ -14,6 +15,8 @@ export interface Playings {
   toAll(sum: Int32Array): Heard
   /** The same to one member. */
   toOne(member: string, sum: Int32Array): Heard
+  /** What begins from now on has this rate, and what is being played is brought to it. */
+  retune(rate: MixRate): void
   /** Whether a tone is being played to this member alone. */
   has(member: string): boolean
 }
@@ -24,12 +27,14 @@ interface Playing {
   id: string
   to: string | undefined
   tone: Tone
+  rate: MixRate
 }
 
 /** Makes the list of a mix's tones; `onEnd` hears of each that has ended, however it did. */
-export function createPlayings(rate: MixRate, onEnd: (playing: string) => void): Playings {
+export function createPlayings(first: MixRate, onEnd: (playing: string) => void): Playings {
   const playing = new Map<string, Playing>()
   const members = new Map<string, number>()
+  let rate = first
   let last = 0
 
   function end(one: Playing): void {
@@ -57,7 +62,7 @@ export function createPlayings(rate: MixRate, onEnd: (playing: string) => void):
   return {
     play(to, wish) {
       const id = `play-${++last}`
-      playing.set(id, { id, to, tone: createTone(wish, rate) })
+      playing.set(id, { id, to, tone: createTone(wish, rate), rate })
       if (to !== undefined) members.set(to, (members.get(to) ?? 0) + 1)
       return id
     },
@@ -70,6 +75,31 @@ export function createPlayings(rate: MixRate, onEnd: (playing: string) => void):
     },
     toAll: sum => (playing.size === 0 ? 'nothing' : add(undefined, sum)),
     toOne: (member, sum) => (members.has(member) ? add(member, sum) : 'nothing'),
+    retune(next) {
+      rate = next
+      for (const one of playing.values()) {
+        if (one.rate !== rate) one.tone = toneAt(one.tone, one.rate, rate)
+        one.rate = rate
+      }
+    },
     has: member => members.has(member),
+  }
+}
+
+/** A tone that was begun at another rate. */
+function toneAt(tone: Tone, from: MixRate, to: MixRate): Tone {
+  const resampler = createResampler(from, to)
+  const sum = new Int32Array(from / 50)
+  const pcm = new Int16Array(from / 50)
+  return {
+    alone: tone.alone,
+    add(into) {
+      sum.fill(0)
+      const more = tone.add(sum)
+      pcm.set(sum)
+      const out = resampler.run(pcm)
+      for (let i = 0; i < into.length; i++) into[i]! += out[i]!
+      return more
+    },
   }
 }

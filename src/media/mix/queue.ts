@@ -1,3 +1,5 @@
+import { stretch } from '../codec/resample.ts'
+
 // Decoded samples that wait for their tick: packets are 10 to 120 ms long, ticks 20.
 
 const MOST_MS = 300
@@ -8,7 +10,7 @@ export class Queue {
   length = 0
   /** Made when first needed: of a hundred members few are ever heard. */
   #samples = new Int16Array(0)
-  readonly #rate: number
+  #rate: number
   #fading = 0
 
   constructor(rate: number) {
@@ -66,6 +68,17 @@ export class Queue {
     this.#samples.copyWithin(lacking, 0, this.length)
     this.#samples.fill(0, 0, lacking)
     this.length = count
+  }
+
+  /** Goes on at another rate with what it holds. */
+  retune(rate: number): void {
+    const held = stretch(this.#samples.subarray(0, this.length), Math.round((this.length * rate) / this.#rate))
+    this.#fading = Math.round((this.#fading * rate) / this.#rate)
+    this.#rate = rate
+    if (this.#samples.length === 0) return
+    this.#samples = new Int16Array((rate * MOST_MS) / 1000)
+    this.#samples.set(held)
+    this.length = held.length
   }
 
   clear(): void {

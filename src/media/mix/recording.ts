@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Encoder } from '../codec/codec.ts'
+import type { FrameEncoder } from './frame-encoder.ts'
 import type { RecordedFile } from './mix.ts'
 import { createOggOpus } from './ogg.ts'
 
@@ -22,7 +22,7 @@ export interface RecordingOptions {
   directory: string
   name: string
   perSpeaker: boolean
-  encoder: () => Encoder
+  encoder: () => FrameEncoder
   nameOf: (id: string) => string
   onFailure: (why: string) => void
 }
@@ -38,7 +38,7 @@ interface Track {
   speaker: string
   /** Ticks written. */
   ticks: number
-  encoder: Encoder
+  encoder: FrameEncoder
   ogg: ReturnType<typeof createOggOpus>
   file: Writer
 }

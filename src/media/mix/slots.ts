@@ -1,6 +1,7 @@
 import type { PayloadType } from '../audio/audio.ts'
-import type { Codecs, Encoder, MixRate } from '../codec/codec.ts'
+import type { Codecs } from '../codec/codec.ts'
 import { opusSamples } from '../codec/opus-packet.ts'
+import { createFrameEncoder, type FrameEncoder } from './frame-encoder.ts'
 import type { MixerEvent, MixPacket, SlotSend } from './mix.ts'
 import { type Candidate, createChoice } from './speakers.ts'
 
@@ -29,14 +30,14 @@ interface Slot {
   /** Of the last packet passed on; undefined when a spurt begins with the next one. */
   sequence: number | undefined
   speaking: boolean
-  encoder: Encoder | undefined
+  encoder: FrameEncoder | undefined
 }
 
 /** A slot stays open this long after the last word, so that no sentence loses its first syllable. */
 const LINGER_MS = 2000
 
 /** Makes the slots of one mix, none at first. */
-export function createSlots(codecs: Codecs, rate: MixRate, onEvent: (event: MixerEvent) => void): Slots {
+export function createSlots(codecs: Codecs, onEvent: (event: MixerEvent) => void): Slots {
   const slots = new Map<number, Slot>()
   const choice = createChoice(0)
 
@@ -107,11 +108,11 @@ export function createSlots(codecs: Codecs, rate: MixRate, onEvent: (event: Mixe
         slot.speaking = false
         return
       }
-      slot.encoder ??= codecs.encoder('opus', rate)
+      slot.encoder ??= createFrameEncoder(codecs)
       const payload = slot.encoder.encode(pcm)
       if (!payload) return
       const level = Math.min(127, Math.max(0, Math.round(-speaker.loudness)))
-      slot.send(payload, (pcm.length * slot.codec.clockRate) / rate, !slot.speaking, 0, level)
+      slot.send(payload, slot.codec.clockRate / 50, !slot.speaking, 0, level)
       slot.speaking = true
     },
     free() {
