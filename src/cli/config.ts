@@ -20,6 +20,10 @@ export function addConfig(program: Command, load: Load): void {
       const shown = {
         ...config,
         sip: { ...config.sip, drachtio: { ...config.sip.drachtio, secret: config.sip.drachtio.secret && '…' } },
+        media: {
+          ...config.media,
+          freeswitch: { ...config.media.freeswitch, secret: config.media.freeswitch.secret && '…' },
+        },
       }
       if (options.json)
         return sayJson({ ...shown, store: { ...config.store, redis: hidePassword(config.store.redis) } })

@@ -5,6 +5,7 @@ import {
   checkDirectory,
   checkInterfaces,
   checkMedia,
+  checkMixer,
   checkName,
   checkNode,
   checkPorts,
@@ -39,6 +40,7 @@ export function addDoctor(program: Command, load: Load): void {
         await checkStore(config),
         ...checkCertificate(config),
         await checkMedia(config),
+        ...(await checkMixer(config)),
       ]
       if (options.json) sayJson(findings)
       for (const { state, about, text, advice } of options.json ? [] : findings) {

@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Config } from '../config/schema.ts'
+import { probeFreeSwitch } from '../media/freeswitch-probe.ts'
 import { type Found, findWorker, WrongWorker } from '../media/worker/find.ts'
 import { takeLock } from '../media/worker/lock.ts'
 import { installLine, mayInstall, missingPackages } from '../media/worker/packages.ts'
@@ -277,6 +278,25 @@ export async function checkMedia(config: Config, env = process.env, source = med
   }
   const when = config.media.build === 'auto' ? 'a server that starts builds it in the background; or now' : 'build it'
   return odd(about, `is not there; it would be ${target} (${without})`, `${when}: vaartha media build`)
+}
+
+/** Nothing while meetings are mixed here. */
+export async function checkMixer(config: Config): Promise<Finding[]> {
+  const { mixer, freeswitch } = config.media
+  if (mixer === 'embedded') return []
+  const about = 'mixer'
+  if (freeswitch.secret === '') {
+    const advice = 'put the password of its event socket there, or set media.mixer to embedded'
+    return [bad(about, 'media.freeswitch.secret is empty', advice)]
+  }
+  try {
+    await probeFreeSwitch(freeswitch)
+    return [good(about, `FreeSWITCH at ${freeswitch.host}:${freeswitch.port} can mix meetings`)]
+  } catch (error) {
+    const advice =
+      'docs/running.md says how it is set up; until then no meeting can begin, or set media.mixer to embedded'
+    return [bad(about, (error as Error).message, advice)]
+  }
 }
 
 function isTaken(lockFile: string): boolean {

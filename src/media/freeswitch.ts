@@ -29,12 +29,19 @@ export interface FreeSwitchDeps extends FreeSwitchPlace {
   srf: object
   events: Events
   log: Logger
-  /** Between two attempts, at first and at most, and between two looks at whether it still answers. */
-  times?: { firstMs: number; mostMs: number; lookMs: number }
+  times?: FreeSwitchTimes
 }
 
-const usualTimes = { firstMs: 1000, mostMs: 30_000, lookMs: 10_000 }
-const answerMs = 5000
+export interface FreeSwitchTimes {
+  /** Between two attempts, at first and at most. */
+  firstMs: number
+  mostMs: number
+  /** Between two looks at whether it still answers, and how long it may take to answer anything. */
+  lookMs: number
+  answerMs: number
+}
+
+const usualTimes: FreeSwitchTimes = { firstMs: 1000, mostMs: 30_000, lookMs: 10_000, answerMs: 5000 }
 const maintenance = 'conference::maintenance'
 // A conference profile without sounds, if the FreeSWITCH has one; without it the conference has its built-in defaults.
 const conferenceProfile = 'vaartha'
@@ -48,7 +55,7 @@ interface Connected {
 /** Connects to a FreeSWITCH, and again with growing pauses when it is away. Throws a Refusal `bad-config` without a secret. */
 export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
   const { host, port, secret, srf, events, log } = deps
-  const { firstMs, mostMs, lookMs } = deps.times ?? usualTimes
+  const { firstMs, mostMs, lookMs, answerMs } = deps.times ?? usualTimes
   if (secret === '') {
     throw new Refusal(
       'bad-config',
@@ -72,7 +79,7 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
   }
 
   async function connect(): Promise<Connected> {
-    const { local, remote } = await probeFreeSwitch({ host, port, secret }, { signal: ending.signal })
+    const { local, remote } = await probeFreeSwitch({ host, port, secret }, { ms: answerMs, signal: ending.signal })
     const { default: Mrf } = await import('drachtio-fsmrf')
     const mrf = new Mrf(srf, { customEvents: [maintenance] })
     const connecting = mrf.connect({ address: host, port, secret, listenAddress: local, profile: sipProfile })
@@ -122,6 +129,24 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
         () => lost(made, 'the FreeSWITCH does not answer any more'),
       )
     }, lookMs).unref()
+  }
+
+  /** What comes too late is given to `late`, to be ended. */
+  async function within<T>(work: Promise<T>, late?: (result: T) => unknown): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>()
+    let over = false
+    const timeout = setTimeout(() => {
+      over = true
+      reject(new Error(`no answer in ${answerMs} ms`))
+    }, answerMs).unref()
+    work
+      .then(result => over && late?.(result))
+      .catch(error => over && log.debug({ err: error }, 'FreeSWITCH was too late'))
+    try {
+      return await Promise.race([work, promise])
+    } finally {
+      clearTimeout(timeout)
+    }
   }
 
   void attempt()
@@ -179,25 +204,6 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
         endpoint.conn?.disconnect()
       },
     }
-  }
-}
-
-/** What comes too late is given to `late`. */
-async function within<T>(work: Promise<T>, late?: (result: T) => unknown): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  let over = false
-  const timer = setTimeout(() => {
-    over = true
-    reject(new Error(`no answer in ${answerMs} ms`))
-  }, answerMs).unref()
-  work.then(
-    result => over && late?.(result),
-    () => undefined,
-  )
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
   }
 }
 

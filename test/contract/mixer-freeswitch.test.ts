@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { checkMixer } from '../../src/cli/examine.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { createEvents, type Facts } from '../../src/events.ts'
 import { createSilentLog } from '../../src/log.ts'
 import type { AudioEngine, AudioEvent } from '../../src/media/audio/audio.ts'
@@ -14,7 +16,7 @@ import { hears, mixerContract, party } from './mixer.contract.ts'
 
 // FREESWITCH_ESL (host:port:secret) names a real FreeSWITCH on this machine, set up as docs/running.md says.
 const real = process.env['FREESWITCH_ESL']
-const times = { firstMs: 20, mostMs: 100, lookMs: 50 }
+const times = { firstMs: 20, mostMs: 100, lookMs: 50, answerMs: 3000 }
 const voice = { muted: false, slots: false, codec: 'PCMU' } as const
 let sip: EngineUnderTest
 
@@ -29,14 +31,14 @@ interface Bench {
   close(): Promise<void>
 }
 
-function startBench(place: FreeSwitchPlace): Bench {
+function startBench(place: FreeSwitchPlace, change: Partial<typeof times> = {}): Bench {
   const log = createSilentLog()
   const facts = createEvents()
   const events: AudioEvent[] = []
   const moved: Facts['meetingMoved'][] = []
   facts.on('meetingMoved', fact => moved.push(fact))
   const audio = createAudioEngine({ config: { rtpPorts: '39000-39499', trunkPorts: '39500-39999' }, log })
-  const freeswitch = createFreeSwitch({ ...place, srf: sip.srf, events: facts, log, times })
+  const freeswitch = createFreeSwitch({ ...place, srf: sip.srf, events: facts, log, times: { ...times, ...change } })
   const emit = (event: AudioEvent) => void events.push(event)
   const mixer = createFreeSwitchMixer({ audio, freeswitch, emit, events: facts, log })
   return {
@@ -152,6 +154,17 @@ describe('a FreeSWITCH that fails', () => {
     for (const mix of mixes) await mix.close()
   })
 
+  it('is noticed when it hangs', { timeout: 20_000 }, async t => {
+    const fake = await startFakeFreeSwitch({ sip: sip.udp })
+    t.after(() => fake.die())
+    const bench = startBench(fake.place, { answerMs: 200 })
+    t.after(() => bench.close())
+    await bench.turns(true)
+    fake.hang()
+    await bench.turns(false)
+    assert.equal(bench.freeswitch.state().why, 'the FreeSWITCH does not answer any more')
+  })
+
   it('says in words what is wrong', { timeout: 20_000 }, async t => {
     const fake = await startFakeFreeSwitch({ sip: sip.udp, profile: 'internal' })
     t.after(() => fake.die())
@@ -163,6 +176,13 @@ describe('a FreeSWITCH that fails', () => {
       return bench.freeswitch.state().why
     }
     const { port } = fake.place
+    const { config } = loadConfig({ VAARTHA_MEDIA_MIXER: 'freeswitch', VAARTHA_MEDIA_FREESWITCH_PORT: String(port) })
+    const doctor = (secret: string) =>
+      checkMixer({ ...config, media: { ...config.media, freeswitch: { ...fake.place, secret } } })
+    assert.deepEqual(
+      [(await doctor(''))[0]!.text, (await doctor('no'))[0]!.state],
+      ['media.freeswitch.secret is empty', 'bad'],
+    )
     assert.match(await why(fake.place), /has no running SIP profile drachtio_mrf/)
     assert.match(await why({ ...fake.place, secret: 'ClueCon' }), /refuses the secret/)
     assert.match(await why({ ...fake.place, port: 1 }), /no FreeSWITCH answers at 127\.0\.0\.1:1 \(ECONNREFUSED\)/)
