@@ -11,7 +11,6 @@ interface Member {
   as: Membership
   /** What was joined to the mix. */
   joined: string
-  slots: boolean
 }
 
 const audioCodecs: readonly AudioCodec[] = ['opus', 'G722', 'PCMU', 'PCMA']
@@ -82,9 +81,9 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       const { muted = false, name } = member.as
       await opened.add(voice.end, { muted, slots: wide, codec: codecOf(voice.codec), name })
       member.joined = key
-      member.slots = wide
     }
     if (wide && leg.scene) await slots.show(leg, leg.scene, lines, opened.id)
+    else await slots.hide(leg)
   }
 
   const see = async () => {
@@ -120,7 +119,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     legs: () => [...members.keys()],
     async add(leg, as) {
       const member = members.get(leg)
-      if (member === undefined) members.set(leg, { as, joined: '', slots: false })
+      if (member === undefined) members.set(leg, { as, joined: '' })
       else {
         const voice = leg.voice()
         if (voice !== undefined && member.as.muted !== as.muted) await open?.mix.mute(voice.end, as.muted ?? false)
@@ -139,7 +138,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       void inTurn(see).catch(error => deps.log.warn({ err: error }, 'cannot show the speaker'))
     },
     slot(slot, end) {
-      slots.carries(slot, end, legOf(end))
+      slots.carries(slot, legOf(end))
     },
     reset() {
       open?.mix.close().catch(error => deps.log.debug({ err: error }, 'a mix was not closed'))

@@ -23,7 +23,6 @@ export interface Placement {
   take(near?: string): Promise<Place>
   /** The leg that was given the place is gone, or moves. */
   give(place: Place, near?: string): void
-  places(): readonly Place[]
   /** The audio thread has died: trunks must be made anew. */
   reset(): void
   /** The worker has died. */
@@ -73,7 +72,6 @@ export function createPlacement(deps: PlacementDeps): Placement {
       known.legs -= 1
       if (known.legs <= 0) near.delete(word)
     },
-    places: () => [...made.values()],
     reset() {
       for (const place of made.values()) place.reset()
     },

@@ -19,7 +19,7 @@ export interface Slots {
   show(leg: Leg, scene: Scene, lines: readonly OurLine[], mix: string): Promise<void>
   hide(leg: Leg): Promise<void>
   /** Slot number `slot` carries the speech of `from` from now on: it is not sent to itself. */
-  carries(slot: number, end: string | undefined, from: Leg | undefined): void
+  carries(slot: number, from: Leg | undefined): void
   reset(): void
   close(): Promise<void>
 }
@@ -64,9 +64,16 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
     return settled.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
   }
 
+  const tell = (leg: Leg, slot: number) => {
+    const mid = showing.get(leg)?.mids[slot]
+    const holder = holders[slot]
+    if (mid !== undefined) leg.tell({ type: 'slot', mid, leg: holder === leg ? undefined : holder?.id })
+  }
+
   return {
     async show(leg, scene, lines, mix) {
       const used = lines.slice(0, most)
+      const before = showing.has(leg)
       showing.set(leg, { scene, mids: used.map(line => line.mid) })
       for (const [slot, line] of used.entries()) {
         let { speaker } = await slotOf(scene.place, line, slot, mix)
@@ -74,9 +81,10 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
           open.get(scene.place)?.delete(`${slot} ${dialectName(line)}`)
           speaker = (await slotOf(scene.place, line, slot, mix)).speaker
         }
-        await scene.show(line.mid, speaker.producer)
         await scene.pause(line.mid, holders[slot] === leg)
+        await scene.show(line.mid, speaker.producer)
       }
+      if (!before) for (const slot of used.keys()) tell(leg, slot)
     },
     async hide(leg) {
       const { scene, mids } = showing.get(leg) ?? {}
@@ -84,7 +92,7 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
       for (const mid of mids ?? []) await scene?.show(mid, undefined)
       for (const [slot, holder] of holders.entries()) if (holder === leg) holders[slot] = undefined
     },
-    carries(slot, _end, from) {
+    carries(slot, from) {
       const before = holders[slot]
       holders[slot] = from
       for (const [leg, { scene, mids }] of showing) {
@@ -93,7 +101,7 @@ export function createSlots(audio: AudioEngine, most: number): Slots {
         if (leg === from || leg === before) {
           scene.pause(mid, leg === from).catch(error => leg.log.warn({ err: error }, 'cannot pause a slot'))
         }
-        leg.tell({ type: 'slot', mid, leg: leg === from ? undefined : from?.id })
+        tell(leg, slot)
       }
     },
     reset() {

@@ -117,6 +117,8 @@ export class WebLine {
       this.#place.consumers -= 1
     })
     this.#consumer = { consumer, source }
+    // It may have been paused while the worker made it.
+    await this.#steer()
     await setSize(consumer, size)
   }
 
