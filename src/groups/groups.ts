@@ -72,8 +72,8 @@ export interface Groups {
 export const factory = 'meet'
 const made = /^meet-[a-z0-9]{6}$/
 const signs = 'abcdefghijkmnpqrstuvwxyz23456789'
-// How long close() waits for clients to answer its BYEs.
-const closeMs = 3000
+// How long close() waits for clients to answer its BYEs, and for recordings to be kept.
+const closeMs = 1000
 const operator: Person = { user: '', displayName: '', moderator: true }
 
 /** Groups and meetings: finds the meeting of an address, lets people in, and rings the others. */
