@@ -1,6 +1,7 @@
 import { createEvents, type Events } from '../../src/events.ts'
 import { createLog } from '../../src/log.ts'
 import { createMedia } from '../../src/media/create.ts'
+import type { FreeSwitchPlace } from '../../src/media/freeswitch-probe.ts'
 import type { LegEvent, Media } from '../../src/media/media.ts'
 import { watchAddresses } from '../../src/network/interfaces.ts'
 import { realWorker } from './media-worker.ts'
@@ -13,7 +14,9 @@ export interface TestMedia {
 }
 
 /** The media room on loopback, with the real worker and its own ports. `VAARTHA_TEST_LOG=debug` lets it speak. */
-export async function startMedia(options: { workers?: number; base?: number } = {}): Promise<TestMedia> {
+export async function startMedia(
+  options: { workers?: number; base?: number; freeswitch?: FreeSwitchPlace; srf?: object } = {},
+): Promise<TestMedia> {
   const binary = await realWorker()
   const events = createEvents()
   const addresses = watchAddresses({ listen: ['127.0.0.1'], include: [] })
@@ -26,8 +29,8 @@ export async function startMedia(options: { workers?: number; base?: number } = 
       trunkPorts: `${base + 350}-${base + 690}`,
       speakers: 3,
       build: 'never',
-      mixer: 'embedded',
-      freeswitch: { host: '127.0.0.1', port: 8021, secret: '' },
+      mixer: options.freeswitch === undefined ? 'embedded' : 'freeswitch',
+      freeswitch: options.freeswitch ?? { host: '127.0.0.1', port: 8021, secret: '' },
     },
     addresses,
     publicAddress: '',
@@ -35,7 +38,7 @@ export async function startMedia(options: { workers?: number; base?: number } = 
     events,
     log: createLog({ level: process.env['VAARTHA_TEST_LOG'] ?? 'silent', format: 'json' }),
     now: Date.now,
-    srf: {},
+    srf: options.srf ?? {},
   })
   return {
     media,
