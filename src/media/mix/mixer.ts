@@ -51,16 +51,17 @@ export function createMixer(options: MixerOptions): Mixer {
   let candidates: Member[] = []
   let speaker: string | undefined
   let recorded = 0
+  let needed = desk.rate
   let unneeded = 0
   let closed = false
 
   const elect = () => {
+    needed = rateFor(members.values())
     candidates = [...members.values()].filter(member => !member.muted)
   }
   /** Brings the mix to the rate that its members need: to a higher one at once, to a lower one later. */
   function tune(): void {
     if (options.rate !== undefined) return
-    const needed = rateFor(members.values())
     unneeded = needed < rate ? unneeded + 1 : 0
     if (needed === rate || (needed < rate && unneeded < KEEP_RATE)) return
     desk = createDesk(needed)
