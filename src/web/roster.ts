@@ -25,6 +25,8 @@ export interface Roster {
   shape: Shape
   epoch: number
   preparing: boolean
+  /** The way that is taken until what is being prepared is there. */
+  settled: Shape
   /** Who takes part in a `direct` or `mesh`. */
   meshed: readonly number[]
   speaker: number | undefined
@@ -52,6 +54,7 @@ export const emptyRoster: Roster = {
   shape: 'sfu',
   epoch: 0,
   preparing: false,
+  settled: 'sfu',
   meshed: [],
   speaker: undefined,
   members: [],
@@ -79,20 +82,26 @@ export function applyDocument(before: Roster, document: Xml): Roster | undefined
       recording: meeting.getAttribute('recording') === 'true',
       adhoc: meeting.getAttribute('adhoc') === 'true',
     }),
-    ...(topology && readTopology(topology)),
+    ...(topology && readTopology(topology, before)),
     ...(speaker && { speaker: number(speaker.getAttribute('member')) }),
     ...readUsers(base, child(document, 'users')),
     version,
   }
 }
 
-function readTopology(topology: Xml): Pick<Roster, 'shape' | 'epoch' | 'preparing' | 'meshed'> {
-  const shape = topology.getAttribute('shape')
+function readTopology(
+  topology: Xml,
+  before: Roster,
+): Pick<Roster, 'shape' | 'epoch' | 'preparing' | 'settled' | 'meshed'> {
+  const told = topology.getAttribute('shape')
+  const shape = told === 'direct' || told === 'mesh' ? told : 'sfu'
   const members = topology.getAttribute('members') ?? ''
+  const preparing = topology.getAttribute('state') === 'preparing'
   return {
-    shape: shape === 'direct' || shape === 'mesh' ? shape : 'sfu',
+    shape,
     epoch: Number(topology.getAttribute('epoch') ?? 0),
-    preparing: topology.getAttribute('state') === 'preparing',
+    preparing,
+    settled: preparing ? before.settled : shape,
     meshed: members.split(' ').filter(Boolean).map(Number),
   }
 }

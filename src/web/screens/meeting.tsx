@@ -33,7 +33,7 @@ function MeetingHead({ view }: { view: MeetingView }) {
     const timer = setInterval(() => tick(n => n + 1), 1000)
     return () => clearInterval(timer)
   }, [])
-  const shape: Key = roster.shape === 'sfu' ? 'server' : roster.shape
+  const shape: Key = roster.settled === 'sfu' ? 'server' : roster.settled
   return (
     <div className="meeting-head">
       <h2>{view.name}</h2>

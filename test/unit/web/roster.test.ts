@@ -77,6 +77,7 @@ describe('roster in the browser', () => {
     const changed = after(state({ ...first, topology: { ...topology, members: [...topology.members] }, locked: true }))
     assert.deepEqual(changed?.meshed, [1, 2])
     assert.deepEqual([changed?.shape, changed?.epoch, changed?.preparing, changed?.locked], ['mesh', 7, true, true])
+    assert.equal(changed?.settled, 'sfu')
     assert.equal(changed?.members.length, 2)
     assert.equal(changed?.title, 'Family')
     const muted = after(state({ ...first, users: [user('mum', 1), user('dad', 2, true)] }))
