@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { ConferenceEvent, Endpoint, MediaServer } from 'drachtio-fsmrf'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -84,7 +85,7 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
     const mrf = new Mrf(srf, { customEvents: [maintenance] })
     const connecting = mrf.connect({ address: host, port, secret, listenAddress: local, profile: sipProfile })
     const server = await within(connecting, late => late.disconnect())
-    onlyFrom(server, remote)
+    onlyFrom(server, remote, log)
     return { server, local, calls: new Set() }
   }
 
@@ -208,11 +209,26 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
 }
 
 /**
- * FreeSWITCH connects to us for each channel, to a port that anybody could reach, and the library trusts what it reads
- * there: a stray per cent sign would end this process.
+ * FreeSWITCH connects to us for each channel, to a port that others may find too, and the library takes whoever comes for it.
  */
-function onlyFrom(server: MediaServer, address: string): void {
+function onlyFrom(server: MediaServer, address: string, log: Logger): void {
   server._server.server.prependListener('connection', socket => {
-    if (socket.remoteAddress !== address) socket.destroy()
+    if (socket.remoteAddress === address) contain(socket, log)
+    else socket.destroy()
   })
+  contain(server.conn.socket, log)
+}
+
+/** The library throws while it reads, at a stray per cent sign for one: that ends the connection, and not this process. */
+function contain(socket: Socket, log: Logger): void {
+  const emit = socket.emit.bind(socket) as (...args: unknown[]) => boolean
+  socket.emit = (...args: unknown[]) => {
+    try {
+      return emit(...args)
+    } catch (error) {
+      log.warn({ err: error }, 'what came from FreeSWITCH could not be read')
+      socket.destroy()
+      return true
+    }
+  }
 }

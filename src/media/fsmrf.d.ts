@@ -1,7 +1,7 @@
 // drachtio-fsmrf brings no types; this is what freeswitch.ts uses of it.
 declare module 'drachtio-fsmrf' {
   import type { EventEmitter } from 'node:events'
-  import type { Server } from 'node:net'
+  import type { Server, Socket } from 'node:net'
 
   export default class Mrf {
     constructor(srf: object, options?: { customEvents?: string[] })
@@ -24,6 +24,7 @@ declare module 'drachtio-fsmrf' {
   }
 
   export interface Connection {
+    readonly socket: Socket
     prependListener(event: string, listener: () => void): void
     disconnect(): void
   }

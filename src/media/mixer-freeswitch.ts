@@ -71,7 +71,7 @@ class FarMix implements Mix {
       if (member !== undefined) {
         const { muted } = member.as
         member.as = as
-        if (muted !== as.muted) await member.bridge.far.mute(as.muted)
+        if (muted !== as.muted) await this.#muteThere(member.bridge, as.muted)
         return
       }
       const { audio } = this.#deps
@@ -95,7 +95,7 @@ class FarMix implements Mix {
       const member = this.#members.get(end)
       if (member === undefined) return
       member.as = { ...member.as, muted }
-      await member.bridge.far.mute(muted)
+      await this.#muteThere(member.bridge, muted)
     })
   }
 
@@ -144,6 +144,11 @@ class FarMix implements Mix {
       await this.#here?.close()
       if (this.#tap !== undefined) await audio.closeMix(this.#tap.mix)
     })
+  }
+
+  /** Who is to be muted must be, also where the FreeSWITCH does not obey. */
+  async #muteThere({ far }: Bridge, muted: boolean): Promise<void> {
+    await far.mute(muted).catch(error => this.#move((error as Error).message))
   }
 
   async #bridge(as: MixMember, end?: string): Promise<Bridge> {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect as dial } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { checkMixer } from '../../src/cli/examine.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -137,7 +139,7 @@ describe('a FreeSWITCH that fails', () => {
     assert.deepEqual({ ports, mixes }, { ports: 0, mixes: 0 })
   })
 
-  it('loses the meeting of which it ends a call, and no other', { timeout: 20_000 }, async t => {
+  it('loses the meeting of which it ends a call, and no other by strangers', { timeout: 20_000 }, async t => {
     const fake = await startFakeFreeSwitch({ sip: sip.udp })
     const bench = startBench(fake.place)
     t.after(() => bench.close())
@@ -147,6 +149,14 @@ describe('a FreeSWITCH that fails', () => {
     const mixes = [await bench.mixer.open({ speakers: 3 }), await bench.mixer.open({ speakers: 3 })] as const
     for (const who of [one!, two!]) await mixes[0].add(who.end, voice)
     await mixes[1].add(three!.end, voice)
+
+    const port = Number(fake.callbacks[0]!.split(':')[1])
+    for (const localAddress of ['127.0.0.1', '127.0.0.2']) {
+      const stranger = dial({ host: '127.0.0.1', port, localAddress })
+      stranger.on('error', () => {})
+      stranger.write('Content-Type: %\n\n')
+      await once(stranger.resume(), 'close')
+    }
     fake.kick()
     await two!.phone.until(() => mixes[0].local)
     await Promise.all([hears(one!, [700], tones), hears(two!, [440], tones)])

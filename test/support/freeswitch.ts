@@ -11,6 +11,8 @@ export interface FakeFreeSwitch {
   readonly place: FreeSwitchPlace
   /** Offers that it was called with. */
   readonly offers: string[]
+  /** Where it was told to connect to. */
+  readonly callbacks: string[]
   channels(): number
   conferences(): number
   /** Ends one call, as an operator may. */
@@ -45,6 +47,7 @@ export async function startFakeFreeSwitch(options: FakeOptions): Promise<FakeFre
   const conferences = new Map<string, Promise<string>>()
   const inbound = new Set<Socket>()
   const offers: string[] = []
+  const callbacks: string[] = []
   let members = 0
   let hung = false
   const audio = createAudioHost({
@@ -105,6 +108,7 @@ export async function startFakeFreeSwitch(options: FakeOptions): Promise<FakeFre
   async function invited(request: Received): Promise<void> {
     answered.set(`INVITE ${request.header('Call-ID')}`, sipResponse(request, 100))
     offers.push(request.body)
+    callbacks.push(request.header('X-esl-outbound'))
     const address = /^c=IN IP4 (\S+)\r?$/m.exec(request.body)![1]!
     const port = Number(/^m=audio (\d+) /m.exec(request.body)![1])
     const { end, rtpPort } = await audio.openPort('127.0.0.1')
@@ -223,6 +227,7 @@ export async function startFakeFreeSwitch(options: FakeOptions): Promise<FakeFre
   return {
     place: { host: '127.0.0.1', port: (server.address() as AddressInfo).port, secret },
     offers,
+    callbacks,
     channels: () => channels.size,
     conferences: () => conferences.size,
     kick: () => [...channels.values()][0]!.bye(),
