@@ -32,7 +32,7 @@ export interface Mending {
 export function mend(deps: MendDeps): Mending {
   const { session, connected, onMending, onLost } = deps
   const { connection } = session
-  letServerBegin(connection)
+  letServerBegin(session)
   const isFine = () => ['connected', 'completed'].includes(connection.iceConnectionState)
   let since = 0
   let ever = isFine()

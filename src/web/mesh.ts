@@ -32,6 +32,7 @@ export class Mesh {
   #reported = ''
   #playing = false
   #muted = false
+  #isMuted: (member: number) => boolean = () => false
   #linger: ReturnType<typeof setTimeout> | undefined
   /** Since when the pairs of the newest epoch are being built. */
   #since = 0
@@ -92,6 +93,7 @@ export class Mesh {
   /** Plays the pairs, or nothing of them. */
   play(on: boolean, isMuted: (member: number) => boolean): void {
     this.#playing = on
+    this.#isMuted = isMuted
     for (const [member, pair] of this.#pairs) pair.play(on && !isMuted(member))
   }
 
@@ -150,6 +152,7 @@ export class Mesh {
       },
       onGone: gone => this.#gone(gone),
     })
+    pair.play(this.#playing && !this.#isMuted(member))
     this.#pairs.set(member, pair)
   }
 
