@@ -10,6 +10,12 @@ const media = object({
   }),
   why: string(),
   progress: optional(number({ description: 'From 0 to 1, while it is being built.' })),
+  mixer: optional(
+    object(
+      { on: boolean(), why: string() },
+      { description: 'The FreeSWITCH that mixes meetings, where one is configured.' },
+    ),
+  ),
 })
 const health = object({ status: string(), media })
 const ready = object({ ready: boolean(), reasons: array(string()) })

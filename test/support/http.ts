@@ -84,7 +84,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
       ready: true,
       reasons: [],
       parts: { TLS: { on: true, why: 'a <reason>' } },
-      media: { sfu: 'ready', why: 'built' },
+      media: { sfu: 'ready', why: 'built', mixer: { on: false, why: 'away' } },
     }),
     info: async () => ({
       name: 'v.local',

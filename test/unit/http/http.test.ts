@@ -25,7 +25,8 @@ describe('http', () => {
   after(() => t.close())
 
   it('tells health to everybody', async () => {
-    assert.deepEqual(await (await t.get('/health')).json(), { status: 'ok', media: { sfu: 'ready', why: 'built' } })
+    const media = { sfu: 'ready', why: 'built', mixer: { on: false, why: 'away' } }
+    assert.deepEqual(await (await t.get('/health')).json(), { status: 'ok', media })
     assert.deepEqual(await (await t.get('/health/ready')).json(), { ready: true, reasons: [] })
   })
 
