@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https'
 import type { FastifyInstance } from 'fastify'
@@ -52,7 +53,8 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
   ]
   const reached = () => {
     const internal = addresses.current().flatMap(a => (a.internal ? [a.address] : []))
-    return base(points(), internal, certificates.caPem() === undefined)
+    const trusted = certificates.caPem() === undefined
+    return base(points(), internal, trusted, trusted ? nameOf(certificates.current().cert) : undefined)
   }
   const link = () => {
     const host = reached()
@@ -128,12 +130,18 @@ function prepare<S extends Server>(server: S, deps: HttpDeps, secure: boolean): 
  * operator's own certificate: one of the local authority makes every browser warn, and a person who learns to click
  * such a warning away is worse off than with plain HTTP inside the house.
  */
-function base(points: Point[], internal: string[], trusted: boolean): string | undefined {
+function base(points: Point[], internal: string[], trusted: boolean, name?: string): string | undefined {
   const order = (p: Point) =>
     (p.secure === trusted ? 0 : 4) + (internal.includes(p.address) ? 2 : 0) + (p.address.includes(':') ? 1 : 0)
   const [best] = points.toSorted((a, b) => order(a) - order(b))
   if (best === undefined) return undefined
-  const host = best.address.includes(':') ? `[${best.address}]` : best.address
+  const address = best.address.includes(':') ? `[${best.address}]` : best.address
+  const host = best.secure && name !== undefined ? name : address
   const usual = best.port === (best.secure ? 443 : 80)
   return `${best.secure ? 'https' : 'http'}://${host}${usual ? '' : `:${best.port}`}`
+}
+
+/** The first name of a certificate: an operator's one rarely holds addresses. */
+function nameOf(cert: string): string | undefined {
+  return /(?:^|, )DNS:([a-z0-9.-]+)/i.exec(new X509Certificate(cert).subjectAltName ?? '')?.[1]
 }

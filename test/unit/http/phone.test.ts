@@ -149,13 +149,15 @@ describe('trust', () => {
   })
 
   it('has nothing to hand out with a certificate of the operator’s', async () => {
-    const pair = await issueServer(await makeAuthority('test', Date.now()), ['127.0.0.1'], Date.now())
+    const pair = await issueServer(await makeAuthority('test', Date.now()), ['phone.example.org'], Date.now())
     const t = await startTestHttp({
       certificates: { current: () => pair, onChange: () => () => {}, caPem: () => undefined },
     })
     assert.equal((await t.get('/ca.crt')).status, 404)
     assert.equal((await t.get('/ca.mobileconfig')).status, 404)
     assert.match(await (await t.get('/trust')).text(), /Nothing to do here/)
+    // Links lead to the name that devices trust.
+    assert.equal(new URL(t.http.oneTimeLink() ?? '').hostname, 'phone.example.org')
     await t.close()
   })
 
