@@ -112,6 +112,8 @@ export function mixerContract(under: () => MixerUnderTest): void {
     await mixes[1].add(four.end, voice)
     await Promise.all([hears(two, [440], tones), hears(three, [1700], [...tones, 1700]), hears(four, [1100], tones)])
     assert.ok(one.phone.share(700) < 0.05)
+    await four.leave()
+    await mixes[1].remove(four.end)
     assert.deepEqual(
       mixes.map(mix => mix.local),
       [mixer.local, mixer.local],

@@ -11,6 +11,8 @@ interface Member {
   as: Membership
   /** What was joined to the mix. */
   joined: string
+  /** The end of the audio thread that was. */
+  end: string | undefined
 }
 
 const audioCodecs: readonly AudioCodec[] = ['opus', 'G722', 'PCMU', 'PCMA']
@@ -67,13 +69,19 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     }
   }
 
+  /** What was its end may have been closed; a mix that is made elsewhere does not see that. */
+  const takeOut = async (member: Member) => {
+    const { end } = member
+    member.end = undefined
+    member.joined = ''
+    if (end !== undefined) await open?.mix.remove(end)
+  }
+
   const hear = async (leg: Leg, member: Member) => {
     const voice = leg.voice()
     const lines = leg.scene?.slots() ?? []
-    if (voice === undefined) {
-      member.joined = ''
-      return
-    }
+    if (member.end !== voice?.end) await takeOut(member)
+    if (voice === undefined) return
     const opened = await openMix()
     const wide = lines.length >= deps.speakers && opened.local
     const key = `${keyOf(leg)} ${wide}`
@@ -81,6 +89,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       const { muted = false, name } = member.as
       await opened.add(voice.end, { muted, slots: wide, codec: codecOf(voice.codec), name })
       member.joined = key
+      member.end = voice.end
     }
     if (wide && leg.scene) await slots.show(leg, leg.scene, lines, opened.id)
     else await slots.hide(leg)
@@ -104,11 +113,12 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
 
   const remove = (leg: Leg) =>
     inTurn(async () => {
-      if (!members.delete(leg)) return
+      const member = members.get(leg)
+      if (member === undefined) return
+      members.delete(leg)
       spoken = spoken.filter(id => id !== leg.id)
       await slots.hide(leg)
-      const voice = leg.voice()
-      if (voice !== undefined) await (open === undefined ? audio.unlink(voice.end) : open.mix.remove(voice.end))
+      await takeOut(member)
       await showVideos(leg, [])
       await see()
     })
@@ -119,7 +129,7 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
     legs: () => [...members.keys()],
     async add(leg, as) {
       const member = members.get(leg)
-      if (member === undefined) members.set(leg, { as, joined: '' })
+      if (member === undefined) members.set(leg, { as, joined: '', end: undefined })
       else {
         const voice = leg.voice()
         if (voice !== undefined && member.as.muted !== as.muted) await open?.mix.mute(voice.end, as.muted ?? false)
@@ -144,7 +154,10 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       open?.mix.close().catch(error => deps.log.debug({ err: error }, 'a mix was not closed'))
       forget()
       slots.reset()
-      for (const member of members.values()) member.joined = ''
+      for (const member of members.values()) {
+        member.joined = ''
+        member.end = undefined
+      }
     },
     mix: async () => (await openMix()).tap(),
     unmix: async () => open?.mix.untap(),
