@@ -37,7 +37,8 @@ const setupBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120]
 /** Counts facts and reads gauges when asked. */
 export function createMetrics(deps: MetricsDeps): Metrics {
   const registry = new Registry()
-  const delay = monitorEventLoopDelay({ resolution: 20 })
+  // Looking more often would wake an idle server up more often than anything else does.
+  const delay = monitorEventLoopDelay({ resolution: 100 })
   delay.enable()
   const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
   addGauges(registry, deps)
