@@ -155,6 +155,10 @@ const media = section('Voice and video that goes through this server: browsers w
   rtpPorts: text('45000-45999', 'UDP ports for the media of plain phones, first to last.'),
   trunkPorts: text('46000-46999', 'Loopback UDP ports between the SFU workers and the audio thread, first to last.'),
   speakers: whole(3, 1, 8, 'How many people may be heard at once in a meeting.'),
+  opus: section('Opus, where this program encodes it: mixes, recordings, G.711 and G.722 phones heard by browsers.', {
+    complexity: whole(5, 0, 10, 'How much work it may take; 10 costs twice as much as 5 and is hard to tell from it.'),
+    bitrate: whole(32_000, 6000, 256_000, 'Bits per second.'),
+  }),
   build: oneOf(
     ['auto', 'never'],
     'auto',

@@ -7,7 +7,7 @@ import { parseRange } from './sockets.ts'
 
 export interface AudioEngineDeps {
   /** The `media` section of the configuration, as far as it concerns the audio thread. */
-  config: { rtpPorts: string; trunkPorts: string }
+  config: { rtpPorts: string; trunkPorts: string; opus?: { complexity: number; bitrate: number } }
   log: Logger
   /** Ms without packets after which an end is `silent`; 20 s. */
   silentMs?: number
@@ -37,6 +37,7 @@ export function createAudioEngine({ config, log, silentMs }: AudioEngineDeps): A
     rtpPorts: parseRange(config.rtpPorts),
     trunkPorts: parseRange(config.trunkPorts),
     silentMs,
+    opus: config.opus,
   }
   const listeners = new Set<(event: AudioEvent) => void>()
   let thread: Thread | undefined

@@ -23,4 +23,5 @@ export interface ThreadOptions {
   rtpPorts: PortRange
   trunkPorts: PortRange
   silentMs?: number | undefined
+  opus?: { complexity: number; bitrate: number } | undefined
 }

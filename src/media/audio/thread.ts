@@ -5,7 +5,7 @@ import type { Reply, Request, ThreadOptions } from './messages.ts'
 
 // The entry of the audio thread. It owns every socket of phones' media, so that no packet waits for the main event loop.
 
-const { rtpPorts, trunkPorts, silentMs } = workerData as ThreadOptions
+const { rtpPorts, trunkPorts, silentMs, opus } = workerData as ThreadOptions
 
 const say = (reply: Reply) => parentPort!.postMessage(reply)
 
@@ -19,7 +19,7 @@ const host = createAudioHost({
       import('../mix/mixer.ts'),
       import('../codec/codec.ts'),
     ])
-    return { createMixer, codecs: await loadCodecs() }
+    return { createMixer, codecs: await loadCodecs(opus) }
   },
   cpuSeconds() {
     const { user, system } = process.threadCpuUsage()
