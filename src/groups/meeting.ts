@@ -228,7 +228,7 @@ export class Meeting {
   record(by: string): void {
     if (this.recording || this.ended) return
     void this.#taping
-      .start(() => this.#begin())
+      .start(wanted => this.#tape(wanted))
       .then(error => {
         if (error === undefined) return
         this.log.error({ err: error }, 'recording failed')
@@ -247,10 +247,10 @@ export class Meeting {
     this.#show()
   }
 
-  async #begin(): Promise<Tape> {
+  async #tape(wanted: () => boolean): Promise<Tape | undefined> {
     const room = await this.#open()
-    await (await this.#tones.play({ room }, 'recording'))?.done
-    return this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
+    await this.#tones.playOut({ room }, 'recording')
+    return !wanted() ? undefined : this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
   }
 
   /** Notes that somebody is being rung; the signal says when not to ring any more. Undefined: that is so already. */

@@ -1,6 +1,10 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Media, Playing, Prompt } from '../media/media.ts'
+
+// All tones are shorter than this.
+const longestMs = 5000
 
 /** The tones of one meeting. That one cannot be played never disturbs the meeting. */
 export class Tones {
@@ -22,6 +26,12 @@ export class Tones {
       if (!(error instanceof Refusal)) this.#log.error({ err: error }, 'a tone failed')
       return undefined
     }
+  }
+
+  /** Resolves when it has been heard; a tone that does not end is not waited for. */
+  async playOut(to: { leg: string } | { room: string }, prompt: Prompt): Promise<void> {
+    const playing = await this.play(to, prompt)
+    await Promise.race([playing?.done, wait(longestMs, undefined, { ref: false })])
   }
 
   /** Whether somebody waits for others to come: hears that they are rung until then. True when a wait has just ended. */

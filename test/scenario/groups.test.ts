@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { type Member, openMember } from '../support/member.ts'
 import { startVaartha, type TestServer } from '../support/server.ts'
@@ -280,18 +282,26 @@ describe('groups', { concurrency: false }, () => {
     assert.equal(await dad.info({ do: 'record' }), 403)
     assert.equal(await mum.info({ do: 'record' }), 200)
     await mum.until(() => mum.roster!.meeting['recording'] === 'true', 'the roster’s word')
-    await new Promise(resolve => setTimeout(resolve, 2500))
+    // It begins after the tone that tells everybody; then there are files.
+    const folder = join(server.data, 'recordings')
+    await mum.until(() => existsSync(folder) && readdirSync(folder).length > 0, 'files', 20_000)
+    await mum.hears([tones.dad, tones.kid])
     assert.equal(await mum.info({ do: 'stop-recording' }), 200)
     await hangUp('mum', 'dad', 'kid')
-    const [one] =
-      await server.api<{ id: string; people: string[]; files: { file: string; speaker: string }[] }[]>(
+    const list = () =>
+      server.api<{ id: string; people: string[]; files: { file: string; speaker: string; seconds: number }[] }[]>(
         '/api/recordings',
       )
+    for (let tries = 0; (await list()).length === 0; tries++) {
+      assert.ok(tries < 100, 'no recording was kept')
+      await new Promise(resolve => setTimeout(resolve, 100))
+    }
+    const [one] = await list()
     assert.deepEqual(
       one!.people.sort(),
       ['dad', 'kid', 'mum'].map(user => `sip:${user}@vaartha.local`),
     )
-    assert.ok(one!.files.some(file => file.speaker === ''))
+    assert.ok(one!.files.some(file => file.speaker === '' && file.seconds > 0))
     const base = `http://127.0.0.1:${server.ports.http}/api/recordings`
     assert.equal((await fetch(`${base}/${one!.id}/${one!.files[0]!.file}`)).status, 401)
   })
