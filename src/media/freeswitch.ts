@@ -1,21 +1,13 @@
 import type { Socket } from 'node:net'
-import type { ConferenceEvent, Endpoint, MediaServer } from 'drachtio-fsmrf'
+import type { MediaServer } from 'drachtio-fsmrf'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
+import { createWithin, type FarEnd, farEnd, maintenance } from './freeswitch-call.ts'
 import { type FreeSwitchPlace, probeFreeSwitch, sipProfile } from './freeswitch-probe.ts'
 import type { MixerState } from './mixer.ts'
 
-// The one place that knows drachtio-fsmrf: its connection to a FreeSWITCH, and calls to it.
-
-/** A channel of the FreeSWITCH, whose sound comes and goes by RTP. */
-export interface FarEnd {
-  /** Its answer to our offer. */
-  readonly sdp: string
-  join(conference: string, as: { muted: boolean; onSpeaking: (on: boolean) => void }): Promise<void>
-  mute(muted: boolean): Promise<void>
-  hangUp(): Promise<void>
-}
+// The one place that imports drachtio-fsmrf: its connection to a FreeSWITCH.
 
 export interface FreeSwitch {
   state(): MixerState
@@ -43,13 +35,11 @@ export interface FreeSwitchTimes {
 }
 
 const usualTimes: FreeSwitchTimes = { firstMs: 1000, mostMs: 30_000, lookMs: 10_000, answerMs: 5000 }
-const maintenance = 'conference::maintenance'
-// A conference profile without sounds, if the FreeSWITCH has one; without it the conference has its built-in defaults.
-const conferenceProfile = 'vaartha'
 
 interface Connected {
   server: MediaServer
   local: string
+  /** Who is told when it goes. */
   calls: Set<(why: string) => void>
 }
 
@@ -69,6 +59,7 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
   let timer: NodeJS.Timeout | undefined
   let closed = false
   const ending = new AbortController()
+  const within = createWithin(answerMs, log)
 
   const tell = (text: string) => {
     const on = connected !== undefined
@@ -132,24 +123,6 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
     }, lookMs).unref()
   }
 
-  /** What comes too late is given to `late`, to be ended. */
-  async function within<T>(work: Promise<T>, late?: (result: T) => unknown): Promise<T> {
-    const { promise, reject } = Promise.withResolvers<never>()
-    let over = false
-    const timeout = setTimeout(() => {
-      over = true
-      reject(new Error(`no answer in ${answerMs} ms`))
-    }, answerMs).unref()
-    work
-      .then(result => over && late?.(result))
-      .catch(error => over && log.debug({ err: error }, 'FreeSWITCH was too late'))
-    try {
-      return await Promise.race([work, promise])
-    } finally {
-      clearTimeout(timeout)
-    }
-  }
-
   void attempt()
 
   return {
@@ -159,7 +132,7 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
       const { server, calls } = there()
       try {
         const endpoint = await within(server.createEndpoint({ remoteSdp: sdp }), late => late.dialog.destroy())
-        return farEnd(endpoint, calls, onGone)
+        return farEnd(endpoint, { calls, within, log }, onGone)
       } catch (error) {
         throw new Refusal('media-unavailable', `FreeSWITCH takes no call: ${(error as Error).message}`, {
           cause: error,
@@ -177,34 +150,6 @@ export function createFreeSwitch(deps: FreeSwitchDeps): FreeSwitch {
   function there(): Connected {
     if (connected === undefined) throw new Refusal('media-unavailable', why)
     return connected
-  }
-
-  function farEnd(endpoint: Endpoint, calls: Connected['calls'], onGone: (why: string) => void): FarEnd {
-    const gone = (text: string) => {
-      if (calls.delete(gone)) onGone(text)
-    }
-    calls.add(gone)
-    endpoint.on('destroy', () => gone('the FreeSWITCH has ended a call'))
-    endpoint.dialog.on('destroy', () => gone('the FreeSWITCH has ended a call'))
-    return {
-      sdp: endpoint.dialog.remote.sdp,
-      async join(conference, { muted, onSpeaking }) {
-        endpoint.on(maintenance, (_body: unknown, event: ConferenceEvent) => {
-          const action = event.getHeader('Action')
-          if (action === 'start-talking' || action === 'stop-talking') onSpeaking(action === 'start-talking')
-        })
-        await within(endpoint.join(conference, { profile: conferenceProfile, flags: { mute: muted } }))
-      },
-      async mute(muted) {
-        await within(muted ? endpoint.confMute() : endpoint.confUnmute())
-      },
-      async hangUp() {
-        calls.delete(gone)
-        // Who does not answer a BYE any more has ended the call too.
-        await within(endpoint.dialog.destroy()).catch(error => log.debug({ err: error }, 'no answer to a BYE'))
-        endpoint.conn?.disconnect()
-      },
-    }
   }
 }
 
