@@ -71,7 +71,7 @@ export function createMixing(
       packetFor.level = packet.level < 0 ? undefined : packet.level
       packetFor.ssrc = packet.source.ssrc
       mixer.receive(from.id, packetFor)
-      hub.ticker.nudge(hub.now())
+      hub.ticker.nudge()
     },
     level: end => mixer.stats(end.id)?.level,
     slot: (slot, codec, sender) =>

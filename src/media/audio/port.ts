@@ -126,7 +126,8 @@ class PhonePort implements Port {
     const { out } = this
     if (this.#closing || headerBytes + end - start > mostBytes) return
     writeHeader(into, out.marker, payloadType, out.sequence, out.timestamp, out.ssrc)
-    for (let at = headerBytes, i = start; i < end; i++, at++) into[at] = payload[i]!
+    if (end - start === payload.length) into.set(payload, headerBytes)
+    else for (let at = headerBytes, i = start; i < end; i++, at++) into[at] = payload[i]!
     out.packets++
     out.octets += end - start
     let length = headerBytes + end - start

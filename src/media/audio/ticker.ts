@@ -14,8 +14,8 @@ const moveMs = 0.2
 export interface Ticker {
   /** Calls `tick` every 20 ms until the returned function is called. */
   add(tick: () => void): () => void
-  /** Packets have come at the time `now`: a beat that is due soon may go after them. */
-  nudge(now: number): void
+  /** Packets have come: a beat that is due soon may go after them. */
+  nudge(): void
 }
 
 export function createTicker(now: () => number): Ticker {
@@ -59,8 +59,8 @@ export function createTicker(now: () => number): Ticker {
         soon = undefined
       }
     },
-    nudge(time) {
-      if (timer && !soon && due - time < earlyMs) soon = setImmediate(early)
+    nudge() {
+      if (timer && !soon && due - now() < earlyMs) soon = setImmediate(early)
     },
   }
 }

@@ -191,7 +191,8 @@ export function createJitterBuffer<P extends Timed>(clockRate: number): JitterBu
     let at = waiting.length
     while (at > 0 && since(waiting[at - 1]!.timestamp, packet.timestamp) > 0) at--
     if (at > 0 && waiting[at - 1]!.timestamp === packet.timestamp) return
-    waiting.splice(at, 0, packet)
+    if (at === waiting.length) waiting.push(packet)
+    else waiting.splice(at, 0, packet)
     if (waiting.length > MOST_PACKETS) {
       const dropped = waiting.shift()!
       advance(since(waiting[0]!.timestamp, wanted!))

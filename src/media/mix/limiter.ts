@@ -39,6 +39,7 @@ export function createLimiter(): Limiter {
   let hold = 0
   return {
     run(sum, out) {
+      if (gain === 1 && peakOf(sum, 0, sum.length) <= CEILING) return out.set(sum)
       const block = sum.length / BLOCKS
       for (let at = 0; at < sum.length; at += block) {
         // The next block is looked at too, so that the gain has fallen before its peak comes.
