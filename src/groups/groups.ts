@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import type Srf from 'drachtio-srf'
-import { endOf } from '../calls/anchor.ts'
+import { endOf, unavailable } from '../calls/anchor.ts'
 import { mayCallAs, notUnderstood, type Party, reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
 import type { Receiver } from '../calls/refer.ts'
@@ -213,7 +213,10 @@ export function createGroups(deps: GroupsDeps): Groups {
           resolve()
           return dialog
         }
-        enter(address, person, answered).catch(reject)
+        enter(address, person, answered).catch((error: unknown) => {
+          log.info({ err: error, address: address.user, user: person.user }, 'a transfer did not come in')
+          reject(error)
+        })
       })
     }
   }
@@ -284,9 +287,7 @@ export function createGroups(deps: GroupsDeps): Groups {
   /** A browser is told at once when the part of this server that it needs is not there. */
   function demandSfu(req: Incoming): void {
     const { sfu, why } = media.state()
-    if (sfu === 'ready' || endOf(req).profile !== 'webrtc') return
-    const headers = { 'Retry-After': '30', Warning: `399 vaartha "${why.replace(/["\\\r\n]/g, ' ')}"` }
-    throw new Refusal('media-unavailable', why, { headers })
+    if (sfu !== 'ready' && endOf(req).profile === 'webrtc') throw unavailable(why)
   }
 
   function adHoc({ user, displayName }: Party): MeetingAddress {
