@@ -66,7 +66,7 @@ export function createFocus({ ringing, isOwn, pull }: FocusDeps): Focus {
     if ('mesh' in wish) return meeting.setMesh(one, wish.mesh)
     const { action } = wish
     const own = (action.do === 'mute' || action.do === 'unmute') && action.member === one.id
-    const free = own || action.do === 'invite'
+    const free = own || (action.do === 'invite' && !meeting.locked)
     if (!free && !mayModerate(meeting, one.person)) throw new Refusal('forbidden', 'only moderators may')
     await act(meeting, action, one.person)
   }
@@ -132,7 +132,8 @@ export function createFocus({ ringing, isOwn, pull }: FocusDeps): Focus {
     const remove = removes(req)
     const wish = readRefer(remove === undefined ? req : withReferTo(req, remove), isOwn)
     if (remove !== undefined && !mayModerate(meeting, one.person)) throw new Refusal('forbidden')
-    if (wish.replaces === undefined && meeting.locked && !one.person.moderator) throw new Refusal('forbidden')
+    const adds = remove === undefined && wish.replaces === undefined
+    if (adds && meeting.locked && !mayModerate(meeting, one.person)) throw new Refusal('forbidden')
     reply(res, 202, { headers: referAnswer(wish, req) })
     const tell = createTeller(dialog.dialog, req, wish.silent)
     void tell(100)
