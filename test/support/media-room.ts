@@ -28,6 +28,7 @@ export async function startMedia(
       rtpPorts: `${base + 10}-${base + 349}`,
       trunkPorts: `${base + 350}-${base + 690}`,
       speakers: 3,
+      opus: { complexity: 5, bitrate: 32_000 },
       build: 'never',
       mixer: options.freeswitch === undefined ? 'embedded' : 'freeswitch',
       freeswitch: options.freeswitch ?? { host: '127.0.0.1', port: 8021, secret: '' },
