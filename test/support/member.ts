@@ -273,7 +273,13 @@ export class Member {
     try {
       await this.until(fits, `tones ${tones} without ${not}`, ms)
     } catch (error) {
-      throw new Error(`${(error as Error).message}; heard ${last.map(share => share.toFixed(3))}`, { cause: error })
+      const all = Array.from({ length: 36 }, (_, at) => 250 + 50 * at)
+      const shares = this.heard(all).map((share, at) => [all[at]!, share] as const)
+      const loudest = shares.toSorted((a, b) => b[1] - a[1]).slice(0, 4)
+      const seen = loudest.map(([hz, share]) => `${hz} Hz ${share.toFixed(2)}`).join(', ')
+      throw new Error(`${(error as Error).message}; heard ${last.map(share => share.toFixed(3))}; ${seen}`, {
+        cause: error,
+      })
     }
   }
 
