@@ -82,8 +82,9 @@ const sizes = [5, 10, 25, 50]
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const codecs = await loadCodecs()
 
-for (const rate of [16_000, 48_000] as const) {
+for (const rate of [8000, 16_000, 48_000] as const) {
   for (const codec of ['PCMU', 'G722', 'opus'] as const) {
+    if (rate < { PCMU: 8000, G722: 16_000, opus: 16_000 }[codec]) continue
     for (const levels of codec === 'opus' ? [false, true] : [false]) {
       const costs: number[] = []
       for (const members of sizes) costs.push(await meeting(codecs, codec, rate, members, levels))
@@ -96,8 +97,9 @@ for (const rate of [16_000, 48_000] as const) {
   }
 }
 
-for (const rate of [16_000, 48_000] as const) {
+for (const rate of [8000, 16_000, 48_000] as const) {
   for (const codec of ['PCMU', 'G722', 'opus'] as const) {
+    if (rate === 8000 && codec !== 'PCMU') continue
     await settle()
     const [encoder, decoder, meter] = [codecs.encoder(codec, rate), codecs.decoder(codec, rate), codecs.meter(codec)]
     const payloads = await recorded(codecs, codec, rate, 150)

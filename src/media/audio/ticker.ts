@@ -10,6 +10,8 @@ const earlyMs = 4
 const aimMs = 2
 /** By how much the beat moves at once: one percent of its length. */
 const moveMs = 0.2
+/** So many beats in a row with packets at hand: the beat may follow their sender's clock for as long as it likes. */
+const settled = 20
 
 export interface Ticker {
   /** Calls `tick` every 20 ms until the returned function is called. */
@@ -23,6 +25,14 @@ export function createTicker(now: () => number): Ticker {
   let timer: NodeJS.Timeout | undefined
   let soon: NodeJS.Immediate | undefined
   let due = 0
+  // Once round and no further while it finds nothing: a beat that went on moving would be too slow.
+  let moved = 0
+  let inRow = 0
+  const move = (ms: number) => {
+    if (moved >= tickMs) return
+    due += ms
+    moved += moveMs
+  }
   // Both ways of a beat end here: one that is much too late is not made up for.
   const beat = (time: number) => {
     if (time - due > mostLateMs) due = time
@@ -33,12 +43,14 @@ export function createTicker(now: () => number): Ticker {
   const late = () => {
     clearImmediate(soon)
     soon = undefined
-    due += moveMs
+    inRow = 0
+    move(moveMs)
     beat(Math.max(now(), due))
   }
   const early = () => {
     soon = undefined
-    due += due - now() > aimMs ? -moveMs : moveMs
+    if (++inRow >= settled) moved = 0
+    move(due - now() > aimMs ? -moveMs : moveMs)
     beat(Math.max(now(), due))
   }
   return {
@@ -48,6 +60,7 @@ export function createTicker(now: () => number): Ticker {
       ticks.add(own)
       if (!timer && ticks.size === 1) {
         due = now() + tickMs
+        moved = 0
         timer = setTimeout(late, tickMs)
       }
       return () => {
