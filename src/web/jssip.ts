@@ -71,11 +71,16 @@ export async function reoffer(session: RTCSession, offer: Offer = {}): Promise<b
 
 function send(session: RTCSession, { headers = [], iceRestart = false }: Offer): Promise<number> {
   return new Promise(resolve => {
-    session.on('ended', () => resolve(0))
+    const done = (status: number) => {
+      session.off('ended', gone)
+      resolve(status)
+    }
+    const gone = () => done(0)
+    session.on('ended', gone)
     ;(session as unknown as Inside)._sendReinvite({
       extraHeaders: headers,
       rtcOfferConstraints: iceRestart ? { iceRestart } : null,
-      eventHandlers: { succeeded: () => resolve(200), failed: response => resolve(response?.status_code ?? 0) },
+      eventHandlers: { succeeded: () => done(200), failed: response => done(response?.status_code ?? 0) },
     })
   })
 }

@@ -46,6 +46,7 @@ export class Meeting {
   // Kept apart: a session that has failed knows its dialog no more.
   #dialog: DialogId | undefined
   #reported = 0
+  #narrow = false
   #byUser = false
   readonly #timer: ReturnType<typeof setInterval>
   readonly #unfollow: () => void
@@ -118,16 +119,16 @@ export class Meeting {
       pcConfig: { iceServers: [] },
       extraHeaders: ['Vaartha-Mesh: 1'],
     })
-    session.on('confirmed', () => void this.#widen(session))
+    this.#narrow = true
   }
 
   /** Goes on with what was a call: its other end has become this meeting. `told` is its Vaartha-Meeting. */
   adopt(session: RTCSession, stream: MediaStream, told: string, since: number): void {
     this.#microphone = stream
     this.view.set({ since, self: memberOf(told), state: 'talking' })
+    this.#narrow = true
     this.#attach(session)
-    // Only who is in may follow the roster; the re-INVITE that brought us here is answered by then.
-    void this.#widen(session).then(() => this.#entered(session))
+    this.#entered(session)
   }
 
   leave(): void {
@@ -230,8 +231,9 @@ export class Meeting {
     }
   }
 
-  /** It was called as a phone is; what a browser can do besides is asked for now. */
+  /** It was called as a phone is. What a browser can do besides is asked for when it is in: before, the focus offers too. */
   async #widen(session: RTCSession): Promise<void> {
+    this.#narrow = false
     addLines(session.connection)
     await reoffer(session)
     this.#tell({ mesh: true })
@@ -291,6 +293,7 @@ export class Meeting {
     const entity = this.#deps.sip()?.ua.contact.pub_gruu?.replace(/^"|"$/g, '')
     const self = this.view.get().self || (roster.members.find(one => one.entity === entity)?.id ?? 0)
     const own = roster.members.find(one => one.id === self)
+    if (own !== undefined && this.#narrow && this.#session) void this.#widen(this.#session)
     this.view.set({ roster, self, ...(roster.title === '' ? {} : { name: roster.title }) })
     if (own !== undefined && own.muted !== this.view.get().muted) {
       this.view.set({ muted: own.muted })

@@ -4,7 +4,7 @@ import type { Sip } from './sip.ts'
 
 const type = 'application/conference-info+xml'
 const seconds = 600
-const againMs = 2000
+const againMs = 700
 
 /** Follows the roster of a meeting until `close`; subscribes anew when that breaks or a version was missed. */
 export function followRoster(deps: { sip(): Sip | undefined; address: string; onRoster(roster: Roster): void }): {
