@@ -5,8 +5,10 @@ import { chooseTopology, type ShapeChoice, type ShapeLimits } from './topology.t
 // Carries out what topology.ts chooses, make before break (docs/meetings.md, Shapes): clients are told to build the new
 // path, report when it carries, and only then is it told as settled. Nothing here knows SIP.
 
-// How long the members may take to build a path before all of it is rolled back.
+// How long the members may take to build a path before all of it is rolled back. Slow machines build one pair of a mesh
+// after the other, while all hear each other by the SFU: as long as pairs come, the rest is waited for.
 const buildMs = 10_000
+const meshMs = 30_000
 // How long legs go on after a mesh is settled, for whoever hears of it late.
 const lingerMs = 2000
 // A mesh is built when nobody has come for so long.
@@ -48,6 +50,8 @@ interface Change {
   to: Topology
   members: number[]
   began: number
+  /** Ends of pairs that are connected. */
+  ends: number
   /** Members whose legs were woken for it. */
   woken: Set<number>
 }
@@ -167,7 +171,7 @@ export class Shape {
   #prepare(to: Topology, now: number): void {
     const members = [...this.#members.keys()]
     this.#epoch++
-    this.#change = { to, members, began: now, woken: new Set() }
+    this.#change = { to, members, began: now, ends: 0, woken: new Set() }
     for (const member of this.#members.values()) member.report = undefined
     this.#clear('linger')
     this.#set('build', buildMs, () => this.#rollBack())
@@ -199,7 +203,11 @@ export class Shape {
     const whole = members.every(({ id, report }) =>
       change.members.every(other => other === id || report?.connected.has(other)),
     )
-    if (whole) this.#settle(change, now)
+    if (whole) return this.#settle(change, now)
+    const ends = members.reduce((sum, { report }) => sum + (report?.connected.size ?? 0), 0)
+    if (ends <= change.ends) return
+    change.ends = ends
+    this.#set('build', Math.min(buildMs, change.began + meshMs - now), () => this.#rollBack())
   }
 
   /** Whose leg has carried media all the time need not tell. */

@@ -32,7 +32,7 @@ export class Pair {
   readonly #deps: PairDeps
   readonly #sound: { element: HTMLAudioElement; stop(): void }
   readonly #timer: ReturnType<typeof setInterval>
-  readonly #began = Date.now()
+  #began = Date.now()
   #mendingSince = 0
   /** When a picture came last, by a clock of the browser's. */
   #pictured = 0
@@ -66,6 +66,10 @@ export class Pair {
     if (session.connection) follow()
     else session.on('peerconnection', follow)
     session.on('icecandidate', ({ ready }) => void pause(300).then(ready))
+    // The sound has its time from the answer on, whenever that came.
+    session.on('confirmed', () => {
+      this.#began = Date.now()
+    })
     session.on('ended', () => this.#gone())
     session.on('failed', () => this.#gone())
     this.#timer = setInterval(() => void this.#look(), lookMs)

@@ -169,6 +169,23 @@ test('a mesh that is not built within ten seconds is rolled back whole and tried
   assert.equal(play.text, 'mesh preparing 1 2 3')
 })
 
+test('a mesh whose pairs come one after the other is waited for, but not for ever', async () => {
+  play.come(1, 2, 3)
+  await pass(1000)
+  for (const connected of [[2], [2, 3]]) {
+    await pass(9000)
+    play.shape.report(1, { epoch: play.now.epoch, connected: new Set(connected), failed: new Set(), ready: false })
+    assert.equal(play.text, 'mesh preparing 1 2 3')
+  }
+  await pass(9000)
+  play.shape.report(2, { epoch: play.now.epoch, connected: new Set([1]), failed: new Set(), ready: false })
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+  await pass(2999)
+  assert.equal(play.text, 'mesh preparing 1 2 3')
+  await pass(201)
+  assert.equal(play.text, 'sfu settled')
+})
+
 test('a failed pair rolls back at once', async () => {
   play.come(1, 2, 3)
   await pass(1000)
