@@ -22,7 +22,6 @@ const paths = {
   lock: 'M6 11h12v9H6Zm2.500 0V8a3.500 3.500 0 0 1 7 0v3',
   record: 'M12 17.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11Z',
   close: 'M6 6l12 12M18 6 6 18',
-  more: 'M6 12h.01M12 12h.01M18 12h.01',
 } as const
 
 export type IconName = keyof typeof paths

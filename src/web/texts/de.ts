@@ -63,7 +63,6 @@ export const de: Texts = {
   holdFailed: 'Das ging nicht.',
   addPerson: 'Jemanden dazuholen',
   back: 'Zurück',
-  close: 'Schließen',
   callsHere: 'Gespräche',
   switchTo: 'Mit {name} sprechen',
 
@@ -96,7 +95,6 @@ export const de: Texts = {
   noHistory: 'Noch keine Anrufe.',
   historyFrom: 'von {name}',
   historyTo: 'an {name}',
-  today: 'Heute',
 
   microphone: 'Mikrofon',
   speaker: 'Lautsprecher',

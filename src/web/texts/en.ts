@@ -61,7 +61,6 @@ export const en = {
   holdFailed: 'That did not work.',
   addPerson: 'Add a person',
   back: 'Back',
-  close: 'Close',
   callsHere: 'Calls',
   switchTo: 'Talk to {name}',
 
@@ -94,7 +93,6 @@ export const en = {
   noHistory: 'No calls yet.',
   historyFrom: 'from {name}',
   historyTo: 'to {name}',
-  today: 'Today',
 
   microphone: 'Microphone',
   speaker: 'Loudspeaker',
