@@ -53,7 +53,9 @@ export function answerTo(offer: WebRtcSession, options: AnswerOptions): OurSessi
     const remote = offer.transports.find(one =>
       one.mids.some(mid => lines.some(line => line.mid === mid && !line.rejected && line.transport === index)),
     )
-    return { ...transport, setup: remote?.dtls.role === 'server' ? ('active' as const) : ('passive' as const) }
+    // Roles stay for as long as the DTLS association does (RFC 8842 section 5.5): who asked a first time asks on.
+    const active = remote?.dtls.role === 'server' || transport.dtls.role === 'client'
+    return { ...transport, setup: active ? ('active' as const) : ('passive' as const) }
   })
   const { id, version, nextMid } = previous ?? { id: options.id, version: 0, nextMid: 0 }
   return { id, version: version + 1, transports, lines, nextMid }

@@ -291,3 +291,15 @@ test('profiles and streams, as we would answer', () => {
     ['audio sendrecv', 'video sendrecv'],
   )
 })
+
+test('a DTLS role stays for as long as the association does', () => {
+  const offer = read('chromium-audio')
+  const answered = (role: 'auto' | 'client' | 'server') => {
+    const transport = ourTransport()
+    const transports = [{ ...transport, dtls: { ...transport.dtls, role } }]
+    return writeWebRtc(answerTo(offer, { transports, router, wishes: wishesFor(offer), id: '42' }))
+  }
+  assert.match(answered('auto'), /a=setup:passive/)
+  assert.match(answered('server'), /a=setup:passive/)
+  assert.match(answered('client'), /a=setup:active/)
+})
