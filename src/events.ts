@@ -30,7 +30,7 @@ export interface Facts {
   callStarted: { id: string; from: string; to: string }
   callRinging: { id: string; to: string; ms: number }
   callAnswered: { id: string; from: string; to: string; ms: number }
-  callChanged: { id: string; change: 'held' | 'resumed' | 'media' | 'transferred' }
+  callChanged: { id: string; change: 'held' | 'resumed' | 'media' | 'transferred' | 'recording' }
   /** `result`: how it ended, in one word; `status`: the final SIP status given to the caller, 200 when it was answered. */
   callEnded: { id: string; from: string; to: string; result: CallResult; status: number; seconds: number }
   /** A SIP message passed the engine. `status` is 0 in a request. */

@@ -212,6 +212,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       srf: link.srf,
     }),
   )
+  const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
   const calls = own(
     'calls',
     createCalls({
@@ -224,13 +225,13 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
       receiver: user => groups.receiver(user),
       media,
+      record: wish => recordings.begin(wish),
       records,
       events,
       log: log.child({ room: 'calls' }),
     }),
   )
   const groupStore = createSqlGroups({ database })
-  const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
   const groups: Groups = own(
     'groups',
     createGroups({

@@ -167,7 +167,8 @@ export async function enter(call: Anchored, leg: Leg, partner: End, headers: Hea
   }
   const before = leg.remoteSdp
   const streams = preferring(anchor.streams(partner), flowing(likeOffer(before, partner.profile)))
-  const sdp = await anchor.offer(leg.end, { streams, after: before })
+  const secure = leg.end.profile === 'plain' && isSecure(before)
+  const sdp = await anchor.offer(leg.end, { streams, after: before, secure })
   const answer = await leg.offer(sdp, { ...headers, 'Content-Type': 'application/sdp' })
   try {
     if (answer.status < 300) await anchor.accept(leg.end, answer.response?.body)

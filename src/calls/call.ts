@@ -1,55 +1,21 @@
 import { Refusal } from '../errors.ts'
-import type { CallResult, Events } from '../events.ts'
+import type { CallResult } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { LegEvent } from '../media/media.ts'
-import type { CallRecord, RecordedLeg } from '../records/records.ts'
+import type { RecordedLeg } from '../records/records.ts'
 import { type Anchor, type End, endOf } from './anchor.ts'
 import { acknowledge, answerThrough, early, onMedia } from './anchored.ts'
+import type { CallContext, CallState, CallView } from './context.ts'
+import { readDigit } from './dtmf.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
 import { accepting, asserted, flat, fromAnswer, type Party, tagOf } from './headers.ts'
 import { passOn } from './in-dialog.ts'
 import { Leg, type LegOwner } from './leg.ts'
 import { resultOf } from './outcome.ts'
 import { createProgress, type Progress } from './progress.ts'
-import {
-  type Ack,
-  type Headers,
-  type Incoming,
-  type Message,
-  type Reply,
-  type Response,
-  reply,
-  type SrfPort,
-} from './sip.ts'
+import { type Ack, type Headers, type Incoming, type Message, type Reply, type Response, reply } from './sip.ts'
+import { Taping } from './taping.ts'
 import { isMeant, type Replaces } from './transfer.ts'
-
-export type CallState = 'starting' | 'ringing' | 'answered' | 'ended'
-
-/** What an operator sees of a call. */
-export interface CallView {
-  id: string
-  from: string
-  to: string
-  state: CallState
-  /** When it began and when it was answered: ISO 8601, UTC. */
-  since: string
-  answered?: string
-  legs: RecordedLeg[]
-}
-
-export interface CallContext {
-  srf: SrfPort
-  domain: string
-  config: { sessionExpires: number; minSe: number }
-  events: Events
-  log: Logger
-  now(): number
-  records: { add(record: CallRecord): void }
-  anchor(call: string): Anchor
-  /** A REFER inside a confirmed leg. */
-  onRefer(call: Call, leg: Leg, req: Incoming, res: Reply): void
-  onEnd(call: Call): void
-}
 
 export interface Ending {
   /** Status for a caller that has no answer yet; 200 for an answered call. */
@@ -80,6 +46,9 @@ export class Call implements LegOwner {
   held = false
   /** The leg that is about to be replaced: its BYE does not end the call. */
   leaving: Leg | undefined
+  /** Its media is being brought to this server: who asks for something else is to try again. */
+  moving = false
+  readonly taping = new Taping()
   /** How many transfers were asked for. */
   transfers = 0
   /** A dialog that is not one of the two yet, and is ended with the call. */
@@ -155,6 +124,7 @@ export class Call implements LegOwner {
       state: this.state,
       since: new Date(this.#started).toISOString(),
       ...(this.#answered === undefined ? {} : { answered: new Date(this.#answered).toISOString() }),
+      recording: this.taping.on,
       legs: this.#recordedLegs(),
     }
   }
@@ -184,10 +154,13 @@ export class Call implements LegOwner {
       return leg.drop()
     }
     if (req.method === 'PRACK' && leg === this.#early) return this.#progress.prack(req, res)
+    const key = req.method === 'INFO' ? readDigit(req) : undefined
+    if (key) this.#context.onDigit(this, leg, key.digit)
     passOn(this, leg, req, res)
   }
 
   onMedia(leg: Leg, event: LegEvent): void {
+    if (event.type === 'dtmf') this.#context.onDigit(this, leg, event.digit)
     onMedia(this, leg, event)
   }
 
@@ -291,7 +264,7 @@ export class Call implements LegOwner {
     })
   }
 
-  changed(change: 'held' | 'resumed' | 'media' | 'transferred'): void {
+  changed(change: 'held' | 'resumed' | 'media' | 'transferred' | 'recording'): void {
     this.#context.events.emit('callChanged', { id: this.id, change })
   }
 
@@ -302,6 +275,7 @@ export class Call implements LegOwner {
     const sameSide = went.party.user === come.party.user && this.legs[0] === went
     this.legs = sameSide ? [come, stay] : [stay, come]
     went.replaced = true
+    void this.#context.stopRecording(this)
     come.owner = this
     this.coming = this.leaving = undefined
     this.held = false
@@ -335,7 +309,7 @@ export class Call implements LegOwner {
     if (this.coming) byes.push(this.coming.bye(cause))
     if (this.#early && !this.#early.confirmed) this.#early.drop()
     if (!this.answered) this.callerEnd.close()
-    this.done = Promise.all(byes)
+    this.done = Promise.all([...byes, this.#context.stopRecording(this)])
     this.#report(how)
     this.#settle()
     this.#context.onEnd(this)

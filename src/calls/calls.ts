@@ -9,22 +9,27 @@ import type { Media } from '../media/media.ts'
 import type { CallRecord } from '../records/records.ts'
 import { createAnchor } from './anchor.ts'
 import { offerFor, otherOffer, reachable } from './anchored.ts'
-import { Call, type CallContext, type CallView } from './call.ts'
+import { Call } from './call.ts'
+import type { CallContext, CallView } from './context.ts'
 import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
 import { answerGone } from './leg.ts'
 import { createLocalDialogs, type LocalDialog, type LocalDialogs, type LocalOptions } from './local.ts'
 import { createPickUp } from './pickup.ts'
+import { createCallRecorder } from './recording.ts'
 import { createRefer, type Located, type Receiver, type TransferDeps } from './refer.ts'
 import { createRinger } from './ring.ts'
 import { calledUser, originOf } from './route.ts'
 import { createServices } from './services.ts'
 import type { Headers, Incoming, Reply, SrfPort } from './sip.ts'
+import type { RecordingWish, Tape } from './taping.ts'
 import { hasReplaces, mayReplace, type Replaces } from './transfer.ts'
 
-export type { CallView } from './call.ts'
+export type { CallView } from './context.ts'
 
 type Request = Srf.SrfRequest & { sessionToken?: string }
 type Response = Srf.SrfResponse
+
+type Known = Party & { enabled: boolean; roles?: readonly string[] }
 
 export interface CallsDeps {
   srf: Srf
@@ -32,7 +37,7 @@ export interface CallsDeps {
   domain: string
   /** True when a host name or address is this server. */
   isOwn(host: string): boolean
-  find(user: string): Promise<(Party & { enabled: boolean }) | undefined> | (Party & { enabled: boolean }) | undefined
+  find(user: string): Promise<Known | undefined> | Known | undefined
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   /** The bindings that a GRUU of this domain stands for; undefined when it is none (RFC 5627). */
   bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
@@ -40,6 +45,8 @@ export interface CallsDeps {
   receiver?(user: string): Promise<Receiver | undefined>
   /** Carries what cannot go directly; without it browsers and phones have no way to each other. */
   media?: Media | undefined
+  /** Begins to record a room of the media; without it no call is recorded. */
+  record?(wish: RecordingWish): Promise<Tape>
   records: { add(record: CallRecord): void }
   events: Events
   log: Logger
@@ -70,6 +77,12 @@ export interface Calls {
   list(): CallView[]
   /** Ends a call by an operator's wish; false when there is none of that id. */
   hangUp(id: string): boolean
+  /**
+   * Begins or ends the recording of a call. Begins after a tone that both hear; resolves when the call's media passes this
+   * server. `by` is the user who wants it, undefined the administrator. Refuses `no-such-call` (also where `by` is not in
+   * it), `forbidden`, `request-pending` while it rings, is on hold or changes, `media-unavailable`.
+   */
+  record(id: string, on: boolean, by?: string): Promise<void>
   /** Ends all calls and waits for their BYEs, at most 4 seconds. */
   close(): Promise<void>
 }
@@ -93,8 +106,11 @@ export function createCalls(deps: CallsDeps): Calls {
     records,
     anchor: call => createAnchor({ media, config, log }, call),
     onRefer: (call, leg, req, res) => refer(call, leg, req, res),
+    onDigit: (call, leg, digit) => recorder.press(call, leg, digit),
+    stopRecording: call => recorder.stop(call),
     onEnd: call => calls.delete(call.id),
   }
+  const recorder = createCallRecorder({ ...deps, rule: config.record, now })
   const ringer = createRinger({ ...deps, srf })
   const adopt: TransferDeps['adopt'] = (leg, options) => local.adopt(leg, leg.end, options)
   const taking = { ...deps, srf, ringer, domain, isOwn, config, locate, adopt }
@@ -174,7 +190,7 @@ export function createCalls(deps: CallsDeps): Calls {
     const { call, leg } = found
     if (!mayReplace(user, leg.party.user)) throw new Refusal('forbidden')
     const far = call.peerOf(leg)
-    if (far === undefined || call.leaving) throw new Refusal('request-pending')
+    if (far === undefined || call.leaving || call.moving) throw new Refusal('request-pending')
     call.leaving = leg
     try {
       const dialog = await local.adopt(far, far.end, options)
@@ -205,6 +221,11 @@ export function createCalls(deps: CallsDeps): Calls {
       call?.end({ status: 480, reason: 'ended by an operator', result: 'cancelled' })
       return call !== undefined || services.hangUp(id)
     },
+    async record(id, on, by) {
+      const call = calls.get(id)
+      if (call === undefined) throw new Refusal('no-such-call', 'there is no such call')
+      await (on ? recorder.start(call, by) : recorder.end(call, by))
+    },
     async close() {
       closing = true
       const open = [...calls.values()]
@@ -213,7 +234,7 @@ export function createCalls(deps: CallsDeps): Calls {
       const bounded = new Promise<void>(resolve => {
         timer = setTimeout(resolve, closeMs)
       })
-      await Promise.race([Promise.all([local.close(), ...open.map(call => call.done)]), bounded])
+      await Promise.race([Promise.all([local.close(), recorder.close(), ...open.map(call => call.done)]), bounded])
       clearTimeout(timer)
     },
   }

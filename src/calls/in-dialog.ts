@@ -15,6 +15,8 @@ export interface Conversation {
   readonly anchor: Anchor
   readonly log: Logger
   held: boolean
+  /** Its media is being brought to this server. */
+  readonly moving: boolean
   peerOf(leg: Leg): Leg | undefined
   changed(change: 'held' | 'resumed' | 'media'): void
   end(how: { status: number; reason: string; result?: CallResult; cause?: Headers }): void
@@ -85,7 +87,7 @@ function negotiate(call: Conversation, leg: Leg, req: Incoming, res: Reply): voi
     })
   }
   // Offers that cross: whoever asks while we are asking waits (491); a second one of their own comes too early (500).
-  if (leg.asking || peer.asked) return reply(res, 491)
+  if (leg.asking || peer.asked || call.moving) return reply(res, 491)
   if (leg.asked || leg.onAck || peer.asking) return reply(res, 500, { headers: { 'Retry-After': '3' } })
   if (isAnchored(leg, peer) || wantsRelay(req, leg, peer)) void exchangeAnchored(call, leg, peer, req, res)
   else void exchange(call, leg, peer, req, res)

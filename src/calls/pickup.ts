@@ -36,7 +36,7 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
 
   async function takeOver(call: Call, leg: Leg, req: Incoming, res: Reply, caller: Party): Promise<void> {
     const stay = call.peerOf(leg)
-    if (stay === undefined || call.leaving) throw new Refusal('request-pending')
+    if (stay === undefined || call.leaving || call.moving) throw new Refusal('request-pending')
     call.leaving = leg
     let cancelled = false
     req.on('cancel', () => {

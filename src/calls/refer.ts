@@ -57,7 +57,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
   return (call, referrer, req, res) => {
     const stay = call.peerOf(referrer)
     if (call.state !== 'answered' || stay === undefined || stay.ended) return reply(res, 480)
-    if (call.leaving) return reply(res, 491)
+    if (call.leaving || call.moving) return reply(res, 491)
     if (call.transfers >= mostTransfers) return reply(res, 403)
     let wish: Wish
     try {
@@ -184,7 +184,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     const come = other.peerOf(own)
     if (call.ended) return
     if (other.ended || come === undefined) return failed(transfer, 487)
-    if (other.leaving) return failed(transfer, 491)
+    if (other.leaving || other.moving) return failed(transfer, 491)
     other.leaving = own
     const status = await bridge(call, stay, come, own)
     if (status < 300 && !call.ended && !other.ended) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Events } from '../events.ts'
 import type { Media, RoomWish } from '../media/media.ts'
 import type { CallRecord } from '../records/records.ts'
-import type { CallView } from './call.ts'
+import type { CallView } from './context.ts'
 import { type Party, reasonHeader } from './headers.ts'
 import type { LocalDialog, LocalDialogs } from './local.ts'
 import type { Incoming, Reply } from './sip.ts'
@@ -46,7 +46,7 @@ export function createServices(deps: ServicesDeps): Services {
     const answered = now()
     const legs = [{ aor: from, userAgent: req.get('User-Agent') ?? '' }, { aor: to }]
     const times = { since: new Date(since).toISOString(), answered: new Date(answered).toISOString() }
-    services.set(id, { dialog, view: { id, from, to, state: 'answered', ...times, legs } })
+    services.set(id, { dialog, view: { id, from, to, state: 'answered', ...times, recording: false, legs } })
     events.emit('callStarted', { id, from, to })
     events.emit('callAnswered', { id, from, to, ms: answered - since })
     dialog.once('ended', why => {

@@ -19,6 +19,15 @@ interface Status {
   parts: Record<string, { on: boolean; why: string }>
 }
 
+interface CallsOptions {
+  history?: boolean
+  limit: string
+  user?: string
+  record?: string
+  stopRecording?: string
+  json?: boolean
+}
+
 /** Commands that ask the running server. */
 export function addStatus(program: Command, load: Load): void {
   program
@@ -67,9 +76,18 @@ export function addStatus(program: Command, load: Load): void {
     .option('--history', 'ended calls, newest first')
     .option('-n, --limit <number>', 'how many ended calls', '50')
     .option('-u, --user <name>', 'only calls of this person')
+    .option('--record <id>', 'record this call, after a tone that both hear')
+    .option('--stop-recording <id>', 'end its recording and keep it')
     .option('--json', 'print JSON')
-    .action(async (options: { history?: boolean; limit: string; user?: string; json?: boolean }) => {
+    .action(async (options: CallsOptions) => {
       const { config } = load()
+      const tape = options.record ?? options.stopRecording
+      if (tape !== undefined) {
+        const method = options.record === undefined ? 'DELETE' : 'POST'
+        const state = await ask<object>(config, `/api/calls/${encodeURIComponent(tape)}/recording`, method)
+        if (options.json) return sayJson(state)
+        return say(method === 'POST' ? 'Both hear a tone, and then the call is recorded.' : 'It is recorded no more.')
+      }
       if (!options.history) return printCalls(await ask<CallView[]>(config, '/api/calls'), options.json)
       const query = new URLSearchParams({ limit: options.limit })
       if (options.user !== undefined)
@@ -103,7 +121,13 @@ async function allRegistrations(load: Load): Promise<Binding[]> {
 
 function printCalls(calls: CallView[], json: boolean | undefined): void {
   if (json) return sayJson(calls)
-  const rows = calls.map(c => [c.from, c.to, c.state, duration((Date.now() - Date.parse(c.since)) / 1000), c.id])
+  const rows = calls.map(c => [
+    c.from,
+    c.to,
+    c.recording ? `${c.state}, recorded` : c.state,
+    duration((Date.now() - Date.parse(c.since)) / 1000),
+    c.id,
+  ])
   say(table(['from', 'to', 'state', 'for', 'id'], rows, 'Nobody is in a call.'))
 }
 

@@ -146,6 +146,11 @@ const calls = section('Calls between registered people.', {
     'direct',
     'Whether two browsers send to each other directly, or always through this server.',
   ),
+  record: oneOf(
+    ['never', 'admins', 'everybody'],
+    'admins',
+    'Who may have a call recorded, by `*9` or in the API: nobody, administrators, or each of the two in it.',
+  ),
   musicOnHold: flag(true, 'Play music to who is put on hold, where the media passes this server.'),
 })
 

@@ -1,5 +1,6 @@
 import { reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog } from '../calls/local.ts'
+import { type RecordingWish, type Tape, Taping } from '../calls/taping.ts'
 import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
 import type { Logger } from '../log.ts'
@@ -8,9 +9,7 @@ import type { Board } from './board.ts'
 import { rosterOf } from './meeting-view.ts'
 import { Shape } from './mesh.ts'
 import { Participant, type Person } from './participant.ts'
-import type { RecordingWish, Tape } from './recorder.ts'
 import type { Group } from './store.ts'
-import { Taping } from './taping.ts'
 import { Tones } from './tones.ts'
 
 /** The address of a meeting: a group's, or one that was made for it. */

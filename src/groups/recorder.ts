@@ -2,30 +2,18 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { sql } from 'kysely'
+import type { RecordingWish, Tape } from '../calls/taping.ts'
 import type { Database } from '../database/database.ts'
 import type { RecordingsTable } from '../database/migrations.ts'
 import { Refusal } from '../errors.ts'
 import type { Media, RecordedFile } from '../media/media.ts'
 
-export interface RecordingWish {
-  room: string
-  meeting: string
-  /** URI of the meeting. */
-  address: string
-  /** AORs of all who were in, up to the moment it ends. */
-  people: ReadonlySet<string>
-}
-
-/** A recording under way. */
-export interface Tape {
-  /** Ends it, and keeps what was recorded. */
-  stop(): Promise<void>
-}
-
 /** A recording that is over. Times are ISO 8601, UTC; file names are without directory. */
 export interface Recording {
   id: string
+  /** Id of the meeting or call. */
   meeting: string
+  /** URI of the meeting, or of who was called. */
   address: string
   started: string
   ended: string
@@ -46,7 +34,7 @@ export interface Recordings {
   remove(id: string): Promise<void>
 }
 
-/** Recordings of meetings: sound in a directory that only the server reads, the rest in the database. */
+/** Recordings of meetings and calls: sound in a directory that only the server reads, the rest in the database. */
 export function createRecordings(deps: {
   database: Database
   media: Pick<Media, 'record'>

@@ -14,7 +14,7 @@ import { projectVersion } from '../config/load.ts'
 import { Refusal } from '../errors.ts'
 import { nothing, object, string } from '../schema.ts'
 import { addAccounts } from './accounts.ts'
-import { addCalls } from './calls.ts'
+import { addCallRecording, addCalls } from './calls.ts'
 import type { HttpDeps } from './deps.ts'
 import { addGroups } from './groups.ts'
 import type { Guard } from './guard.ts'
@@ -77,6 +77,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
   addPhone(app, deps, parts.phones, parts.points)
   addRedeem(app, deps)
   addRecordings(app, deps, parts.guard, parts.phones)
+  addCallRecording(app, deps, parts.guard, parts.phones)
   await addWeb(app, deps.web)
   await app.register(async api => {
     api.addHook('onRequest', parts.guard.demandAdmin)

@@ -1,7 +1,9 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Refusal } from '../errors.ts'
-import { array, closed, integer, nothing, number, object, optional, type Static, string } from '../schema.ts'
+import { array, boolean, closed, integer, nothing, number, object, optional, type Static, string } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
+import type { Guard } from './guard.ts'
+import type { PhoneSessions } from './phone-sessions.ts'
 
 const leg = object({
   aor: string(),
@@ -17,6 +19,7 @@ const call = object({
   state: string(),
   since: string({ description: 'ISO 8601, UTC.' }),
   answered: optional(string()),
+  recording: boolean(),
   legs: array(leg),
 })
 
@@ -43,6 +46,7 @@ const historyQuery = object(
   closed,
 )
 const params = object({ id: string() })
+const recordingState = object({ id: string(), recording: boolean() })
 
 export function addCalls(app: FastifyInstance, { calls, records }: Pick<HttpDeps, 'calls' | 'records'>): void {
   const tags = ['calls']
@@ -69,4 +73,37 @@ export function addCalls(app: FastifyInstance, { calls, records }: Pick<HttpDeps
     },
     async request => records.list(request.query),
   )
+}
+
+/** Recording of a call, for the administrator, and for a signed-in party of it that may (`calls.record`). */
+export function addCallRecording(
+  app: FastifyInstance,
+  { calls }: Pick<HttpDeps, 'calls'>,
+  guard: Guard,
+  phones: PhoneSessions,
+): void {
+  /** The party whose permission counts; undefined for the administrator. */
+  async function asker(request: FastifyRequest): Promise<string | undefined> {
+    const byCookie = request.headers.authorization === undefined
+    if (byCookie && !guard.isAdmin(request) && phones.user(request) !== undefined) return phones.demand(request)
+    await guard.demandAdmin(request)
+    return undefined
+  }
+
+  const routes = [
+    { method: 'POST', on: true, summary: 'Records a call, after a tone that both hear' },
+    { method: 'DELETE', on: false, summary: 'Ends the recording and keeps it' },
+  ] as const
+  for (const { method, on, summary } of routes) {
+    app.route<{ Params: Static<typeof params> }>({
+      method,
+      url: '/api/calls/:id/recording',
+      schema: { summary, tags: ['calls', 'recordings'], params, response: { 200: recordingState } },
+      async handler(request) {
+        const { id } = request.params
+        await calls.record(id, on, await asker(request))
+        return { id, recording: on }
+      },
+    })
+  }
 }

@@ -63,7 +63,7 @@ export interface HttpDeps {
   auth: Pick<Auth, 'check'>
   web: WebPhone
   registrations: Pick<Registrar, 'list' | 'count' | 'remove'>
-  calls: Pick<Calls, 'list' | 'hangUp'>
+  calls: Pick<Calls, 'list' | 'hangUp' | 'record'>
   records: Pick<Records, 'list'>
   groups: GroupStore
   meetings: Pick<Groups, 'list' | 'act'>

@@ -10,8 +10,8 @@ import type { PhoneSessions } from './phone-sessions.ts'
 
 const recording = object({
   id: string(),
-  meeting: string(),
-  address: string(),
+  meeting: string({ description: 'Id of the meeting or call.' }),
+  address: string({ description: 'URI of the meeting, or of who was called.' }),
   started: string({ description: 'ISO 8601, UTC.' }),
   ended: string(),
   seconds: number(),

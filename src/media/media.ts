@@ -106,6 +106,8 @@ export type Prompt =
   | 'left'
   | 'alone'
   | 'recording'
+  /** A soft beep now and then, while a recording goes on. */
+  | 'still-recording'
   | 'muted'
   | 'unmuted'
   | 'hold'

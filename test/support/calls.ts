@@ -47,6 +47,7 @@ export async function startCalls(
       minSe: 90,
       historyDays: 1,
       browserMedia: 'direct',
+      record: 'admins',
       musicOnHold: true,
       ...change,
     },

@@ -42,7 +42,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
   const now = Date.now()
   const pair = await issueServer(await makeAuthority('test', now), ['127.0.0.1'], now)
   const bindings = [someBinding()]
-  const calls = [{ id: 'call-1', from: 'sip:ann@x', to: 'sip:bob@x', state: 'ringing', since: '2026-01-01T00:00:00Z', legs: [] }] // biome-ignore format: one call
+  const calls = [{ id: 'call-1', from: 'sip:ann@x', to: 'sip:bob@x', state: 'ringing', since: '2026-01-01T00:00:00Z', recording: false, legs: [] }] // biome-ignore format: one call
   const accounts = createSqlAccounts({ database, events })
   const auth = createAuth({
     config: { md5: true, md5Agents: [], nonceSeconds: 60, failures: 100, failureSeconds: 60, banSeconds: 60 },
@@ -68,7 +68,11 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
       count: () => bindings.length,
       remove: async aor => (aor === bindings[0]?.aor ? bindings.splice(0).length : 0),
     },
-    calls: { list: () => calls as ReturnType<HttpDeps['calls']['list']>, hangUp: id => id === 'call-1' },
+    calls: {
+      list: () => calls as ReturnType<HttpDeps['calls']['list']>,
+      hangUp: id => id === 'call-1',
+      record: async () => {},
+    },
     records: { list: async () => [] },
     groups: createSqlGroups({ database }),
     meetings: { list: () => [], act: async () => {} },

@@ -315,7 +315,10 @@ export class Member {
         return this.#onNotify(request)
       case 'INFO':
         reply(200)
-        return void this.told.push(JSON.parse(request.body) as Record<string, unknown>)
+        // Keys that the other one has pressed are no messages.
+        if (/json/.test(request.header('Content-Type')))
+          this.told.push(JSON.parse(request.body) as Record<string, unknown>)
+        return
       case 'BYE':
         reply(200)
         if (request.header('Call-ID') !== this.#dialog?.callId)

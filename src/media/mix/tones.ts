@@ -57,6 +57,8 @@ function sounds(wish: ToneWish): { first: readonly Sound[]; again: readonly Soun
       return repeat(unmuted, 2000)
     case 'recording':
       return { first: recordingStart, again: recordingBeat }
+    case 'still-recording':
+      return { first: recordingBeat, again: recordingBeat }
     case 'count':
       return repeat(counted(wish.count ?? 1), 2000)
     default:

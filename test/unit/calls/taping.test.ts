@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Taping } from '../../../src/groups/taping.ts'
+import { Taping } from '../../../src/calls/taping.ts'
 
 /** A tape that begins when the test lets it. */
 function createTape() {

@@ -1,11 +1,27 @@
-import type { Tape } from './recorder.ts'
+/** What is to be recorded. */
+export interface RecordingWish {
+  /** Of the media room. */
+  room: string
+  /** Id of the meeting or call. */
+  meeting: string
+  /** URI of the meeting, or of who was called. */
+  address: string
+  /** AORs of all who were in, up to the moment it ends. */
+  people: ReadonlySet<string>
+}
+
+/** A recording under way. */
+export interface Tape {
+  /** Ends it, and keeps what was recorded. */
+  stop(): Promise<void>
+}
 
 interface Run {
   wanted: boolean
   tape: Tape | undefined
 }
 
-/** The recording of one meeting: none, one that begins, or one that goes on. */
+/** The recording of one meeting or call: none, one that begins, or one that goes on. */
 export class Taping {
   #run: Run | undefined
 
