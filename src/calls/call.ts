@@ -58,7 +58,7 @@ export class Call implements LegOwner {
   #settle: () => void = () => undefined
   /** Resolves when every BYE of the ended call is answered. */
   done: Promise<unknown> = Promise.resolve()
-  readonly #context: CallContext
+  readonly #context: CallContext<Call>
   readonly #req: Incoming
   readonly #res: Reply
   readonly #caller: Party
@@ -72,7 +72,7 @@ export class Call implements LegOwner {
   /** AORs that joined without being rung by this call. */
   readonly #joined: RecordedLeg[] = []
 
-  constructor(context: CallContext, id: string, req: Incoming, res: Reply, caller: Party, to: string) {
+  constructor(context: CallContext<Call>, id: string, req: Incoming, res: Reply, caller: Party, to: string) {
     this.#context = context
     this.#req = req
     this.#res = res

@@ -96,7 +96,7 @@ export function createCalls(deps: CallsDeps): Calls {
   const srf = deps.srf as unknown as SrfPort
   const calls = new Map<string, Call>()
   let closing = false
-  const context: CallContext = {
+  const context: CallContext<Call> = {
     srf,
     domain,
     config,

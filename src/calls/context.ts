@@ -2,7 +2,6 @@ import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { CallRecord, RecordedLeg } from '../records/records.ts'
 import type { Anchor } from './anchor.ts'
-import type { Call } from './call.ts'
 import type { Leg } from './leg.ts'
 import type { Incoming, Reply, SrfPort } from './sip.ts'
 
@@ -21,7 +20,8 @@ export interface CallView {
   legs: RecordedLeg[]
 }
 
-export interface CallContext {
+/** What a call needs of its surroundings; `C` is the call itself, whose file imports this one. */
+export interface CallContext<C> {
   srf: SrfPort
   domain: string
   config: { sessionExpires: number; minSe: number }
@@ -31,10 +31,10 @@ export interface CallContext {
   records: { add(record: CallRecord): void }
   anchor(call: string): Anchor
   /** A REFER inside a confirmed leg. */
-  onRefer(call: Call, leg: Leg, req: Incoming, res: Reply): void
+  onRefer(call: C, leg: Leg, req: Incoming, res: Reply): void
   /** A key that somebody has pressed. */
-  onDigit(call: Call, leg: Leg, digit: string): void
+  onDigit(call: C, leg: Leg, digit: string): void
   /** Resolves when what was recorded of the call is kept; none is on then. */
-  stopRecording(call: Call): Promise<void>
-  onEnd(call: Call): void
+  stopRecording(call: C): Promise<void>
+  onEnd(call: C): void
 }
