@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { answerChallenge, ha1Of } from '../../src/web/digest.ts'
 import { type Member, openMember } from '../support/member.ts'
@@ -8,7 +10,7 @@ import { secondsOf, soundOf } from '../support/tone.ts'
 
 // A call of two phones is recorded through the whole server. What the files hold is told by tones.
 
-const tones = { mum: 500, dad: 700 } as const
+const tones = { mum: 500, dad: 700, kid: 900 } as const
 type Name = keyof typeof tones
 
 interface Recorded {
@@ -38,7 +40,16 @@ describe('recording of a call', { concurrency: false }, () => {
   before(async () => {
     server = await startVaartha({ settings: { VAARTHA_CALLS_RECORD: 'admins' } })
     for (const user of Object.keys(tones) as Name[]) {
-      const password = await server.addUser(user, user.toUpperCase())
+      // Only mum is an administrator.
+      const { code, stdout, stderr } = await server.cli(
+        'user',
+        'add',
+        user,
+        '--json',
+        ...(user === 'mum' ? ['--admin'] : []),
+      )
+      assert.equal(code, 0, stderr)
+      const { password } = JSON.parse(stdout) as { password: string }
       passwords.set(user, password)
       all.set(user, await openMember({ server, user, password, tone: tones[user] }))
     }
@@ -48,17 +59,24 @@ describe('recording of a call', { concurrency: false }, () => {
     await server?.close()
   })
 
+  /** Resolves when there are more files than those of earlier recordings: the tape runs after the tone only. */
+  const rolls = (before: number) => {
+    const folder = join(server.data, 'recordings')
+    return phone('mum').until(() => existsSync(folder) && readdirSync(folder).length > before, 'a file')
+  }
   const calls = () => server.api<CallSeen[]>('/api/calls')
   const recordings = () => server.api<Recorded[]>('/api/recordings')
-  const both = async () => {
-    await phone('mum').hears([tones.dad])
-    await phone('dad').hears([tones.mum])
+  const both = async (other: Name = 'dad') => {
+    await phone('mum').hears([tones[other]])
+    await phone(other).hears([tones.mum])
   }
 
   /** The tone of consent is softer than who talks. */
   const consent = () =>
     Promise.all(
-      [...all.values()].map(one => one.until(() => (one.heard([1400])[0] ?? 0) > 0.03, 'the tone of consent')),
+      [phone('mum'), phone('dad')].map(one =>
+        one.until(() => (one.heard([1400])[0] ?? 0) > 0.03, 'the tone of consent'),
+      ),
     )
 
   async function begin(): Promise<string> {
@@ -154,15 +172,33 @@ describe('recording of a call', { concurrency: false }, () => {
     await phone('mum').hangUp()
   })
 
+  it('begins and ends by keys, and ends when a transfer changes who talks', async () => {
+    const id = await begin()
+    await phone('mum').press('*9')
+    await consent()
+    await both()
+    await rolls(3)
+    await phone('mum').dial('*9')
+    assert.equal((await keeps(2)).meeting, id)
+    assert.equal((await calls())[0]!.recording, false)
+    await phone('mum').press('*9')
+    await consent()
+    await rolls(6)
+    assert.equal(await phone('dad').refer(`sip:kid@${server.domain}`), 202)
+    assert.deepEqual((await keeps(3)).people.toSorted(), ['sip:dad@vaartha.local', 'sip:mum@vaartha.local'])
+    await both('kid')
+    assert.equal((await calls())[0]!.recording, false)
+    await phone('mum').hangUp()
+  })
+
   it('is kept when somebody hangs up', async () => {
     const id = await begin()
     const { code, stdout, stderr } = await server.cli('calls', '--record', id)
     assert.equal(code, 0, `${stdout}${stderr}`)
     await consent()
-    await both()
-    await phone('mum').hears([tones.dad])
+    await rolls(9)
     await phone('dad').hangUp()
-    const { meeting, files } = await keeps(2)
+    const { meeting, files } = await keeps(4)
     assert.equal(meeting, id)
     assert.ok(files.some(({ speaker, seconds }) => speaker === '' && seconds > 0))
   })
