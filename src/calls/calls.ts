@@ -80,7 +80,8 @@ export interface Calls {
   /**
    * Begins or ends the recording of a call. Begins after a tone that both hear; resolves when the call's media passes this
    * server. `by` is the user who wants it, undefined the administrator. Refuses `no-such-call` (also where `by` is not in
-   * it), `forbidden`, `request-pending` while it rings, is on hold or changes, `media-unavailable`.
+   * it), `forbidden`, `request-pending` while it rings, is on hold or changes,
+   * `not-acceptable-here` when a phone does not follow to this server, `media-unavailable` for two browsers that talk directly.
    */
   record(id: string, on: boolean, by?: string): Promise<void>
   /** Ends all calls and waits for their BYEs, at most 4 seconds. */

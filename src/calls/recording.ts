@@ -48,8 +48,6 @@ export interface CallRecorder {
 const pairMs = 3000
 // The tone of consent is shorter.
 const longestToneMs = 5000
-// How long the first of two browsers may take to come to the server before the second one is asked (see renegotiate.ts).
-const switchMs = 2000
 
 export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   const { rule, media, now } = deps
@@ -125,7 +123,7 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   }
 }
 
-/** Brings a direct call to this server, both ends one after the other; one that cannot follow leaves it as it was. Throws Refusal. */
+/** Brings a direct call of two phones to this server, both ends one after the other; one that cannot follow leaves it as it was. Throws Refusal. */
 async function bring(call: Call): Promise<void> {
   const [one, other] = call.legs
   if (call.state !== 'answered' || one === undefined || other === undefined) {
@@ -134,8 +132,10 @@ async function bring(call: Call): Promise<void> {
   if (call.moving || call.leaving || call.coming) throw new Refusal('request-pending', 'the call is just changing')
   if (isAnchored(one, other)) return
   if (call.held) throw new Refusal('request-pending', 'the call is on hold')
-  const refusal = call.anchor.missing([one.end, other.end])
-  if (refusal) throw refusal
+  // Two browsers come to the server only when one of them asks (see renegotiate.ts); a phone and a browser are here always.
+  if (one.end.profile === 'webrtc' || other.end.profile === 'webrtc') {
+    throw unavailable("Two browsers talk directly: with calls.browserMedia 'relay' their next call can be recorded")
+  }
   call.moving = true
   try {
     await move(call, one, other)
@@ -147,10 +147,7 @@ async function bring(call: Call): Promise<void> {
 async function move(call: Call, one: Leg, other: Leg): Promise<void> {
   const before = [one.localSdp, other.localSdp] as const
   try {
-    const browsers = one.end.profile === 'webrtc' && other.end.profile === 'webrtc'
-    const flows = browsers ? call.anchor.flows(one.end, switchMs) : undefined
     await follow(call, one, other)
-    await flows
     await follow(call, other, one)
     await call.anchor.connect(one.end, other.end)
     if (call.ended) throw new Refusal('no-such-call', 'the call has ended')
