@@ -6,19 +6,11 @@ import { createSilentLog } from '../../src/log.ts'
 import { createAllowed } from '../../src/network/allowed.ts'
 import { createTransportLayer } from '../../src/sip/engine/transport/layer.ts'
 import { limits } from '../support/limits.ts'
+import { loopback } from '../support/loopback.ts'
 
 // CPU microseconds of this thread per UDP message: received, parsed and handed up; and sent. The peer is a thread of its
 // own that keeps a window of messages under way, so that none is lost and its own work is not counted.
 const messages = 30_000
-const address = {
-  interface: 'lo',
-  address: '127.0.0.1',
-  family: 4 as const,
-  netmask: '255.0.0.0',
-  prefix: 8,
-  internal: true,
-  scope: 0,
-}
 const text = [
   'REGISTER sip:home.test SIP/2.0',
   'Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK776asdhds;rport',
@@ -56,7 +48,7 @@ const layer = createTransportLayer({
     limits,
     connections: { most: 10, mostPerAddress: 10, idleSeconds: 60, connectSeconds: 5 },
   },
-  addresses: { current: () => [address], onChange: () => () => {} },
+  addresses: { current: () => [loopback], onChange: () => () => {} },
   allowed: createAllowed([]),
   user: {
     onMessage(message, flow) {

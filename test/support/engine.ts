@@ -4,6 +4,7 @@ import type { SipConfig } from '../../src/config/schema.ts'
 import { createEvents } from '../../src/events.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { type Engine, startEngine } from '../../src/sip/engine/engine.ts'
+import { loopback } from './loopback.ts'
 
 export interface EngineUnderTest {
   engine: Engine
@@ -20,15 +21,6 @@ export async function startEngineUnderTest(
   options: { t1?: number; userAgent?: string } = {},
 ): Promise<EngineUnderTest> {
   const log = createSilentLog()
-  const address = {
-    interface: 'lo',
-    address: '127.0.0.1',
-    family: 4 as const,
-    netmask: '255.0.0.0',
-    prefix: 8,
-    internal: true,
-    scope: 0,
-  }
   const { t1 = 20 } = options
   const engine = await startEngine({
     config: loadDefaults({
@@ -36,7 +28,7 @@ export async function startEngineUnderTest(
       userAgent: options.userAgent ?? '',
       timers: { t1, t2: t1 * 8, t4: t1 * 10, timerC: 3000 },
     }),
-    addresses: { current: () => [address], onChange: () => () => {} },
+    addresses: { current: () => [loopback], onChange: () => () => {} },
     allowed: () => true,
     resolve: () => [],
     events: createEvents(),

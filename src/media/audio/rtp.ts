@@ -6,8 +6,6 @@ export const mostBytes = 1600
 export const headerBytes = 12
 /** A header with the audio level: 4 bytes that open the extension block, 4 for the one element and its padding. */
 export const levelHeaderBytes = headerBytes + 8
-/** RFC 6464: -127 dBov, silence. */
-export const silentLevel = 127
 
 const oneByteProfile = 0xbede
 const twoByteProfile = 0x1000

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from 'node:dgram'
+import { createSocket, type Socket, type SocketOptions } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import { Refusal } from '../../errors.ts'
 
@@ -19,8 +19,6 @@ export function parseRange(text: string): PortRange {
   }
   return { first, last }
 }
-
-export type OnDatagram = (bytes: Buffer, from: RemoteInfo) => void
 
 /** Binds a socket. Rejects with the system's error, `EADDRINUSE` when the port is taken. */
 function bindSocket(address: string, port: number, receiveBytes: number): Promise<Socket> {

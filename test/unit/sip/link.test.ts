@@ -8,19 +8,11 @@ import { createEvents } from '../../../src/events.ts'
 import { createSilentLog } from '../../../src/log.ts'
 import { createFrameReader, encodeFrame } from '../../../src/sip/engine/wire/framing.ts'
 import { connectSip } from '../../../src/sip/link.ts'
+import { loopback } from '../../support/loopback.ts'
 import { createUdpPeer, sipRequest, unique } from '../../support/sip-peer.ts'
 
 // The link to the SIP engine: an external drachtio-server, played at the socket, and the end of the embedded engine.
 
-const loopback = {
-  interface: 'lo',
-  address: '127.0.0.1',
-  family: 4 as const,
-  netmask: '255.0.0.0',
-  prefix: 8,
-  internal: true,
-  scope: 0,
-}
 const deps = {
   addresses: { current: () => [loopback], onChange: () => () => {} },
   allowed: () => true,
