@@ -27,6 +27,7 @@ const refusals = {
   'server-error': [500, 500, 'Server Internal Error'],
   'store-unavailable': [503, 503, 'Service Unavailable'],
   'media-unavailable': [503, 503, 'Service Unavailable'],
+  'node-unavailable': [503, 503, 'Service Unavailable'],
   'too-busy': [503, 503, 'Service Unavailable'],
   'already-exists': [400, 409, 'Already Exists'],
   'bad-config': [500, 500, 'Bad Configuration'],

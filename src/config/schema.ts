@@ -133,6 +133,36 @@ const store = section('Where registrations live.', {
   ),
 })
 
+const cluster = section('Several nodes that share Redis, so that a server may die and the calls go on.', {
+  name: text('', 'Name of this node among the others, for example `a`; empty: a node by itself. Needs `store.redis`.'),
+  secret: text(
+    '',
+    'Shared by all nodes, at least 24 characters, there is no default: nodes prove themselves with it and seal what they share.',
+  ),
+  priority: whole(
+    10,
+    1,
+    65535,
+    'Place in DNS (RFC 2782) and for shared names: the lowest of those that are up is the active one.',
+  ),
+  roles: list('What this node does: `sip`, `media` or both.', ['sip', 'media']),
+  address: text('', 'Address that the other nodes reach this one at; empty: the first one of this machine.'),
+  port: port(5070, 'TCP port on `address` for requests between nodes; 0 takes a free one.'),
+  nats: text(
+    '',
+    'NATS URLs with commas between, for example `nats://127.0.0.1:4222`; empty: nodes talk directly and through Redis.',
+  ),
+  replication: oneOf(
+    ['none', 'lazy', 'hot-standby'],
+    'hot-standby',
+    'What is kept of a call: nothing; its state soon after, found when a request for it comes; its state before the caller hears the answer, adopted when its node dies.',
+  ),
+  heartbeatMs: whole(300, 50, 10000, 'How often a node says that it lives, in milliseconds.'),
+  leaseMs: whole(1500, 200, 60000, 'How long a node is believed to live after that; at least three heartbeats.'),
+  drainSeconds: whole(60, 0, 3600, 'How long a node that is told to stop waits for calls that cannot be moved.'),
+  returnSeconds: whole(30, 0, 3600, 'Over how long a node that came back takes up its share of new work.'),
+})
+
 const calls = section('Calls between registered people.', {
   ringSeconds: whole(60, 5, 600, 'How long a phone may ring before the caller hears that nobody answers.'),
   most: whole(1000, 1, 1000000, 'Most calls at once; the next one gets 503.'),
@@ -226,6 +256,7 @@ export const configSchema = object(
     registrar,
     auth,
     store,
+    cluster,
     calls,
     media,
     groups,

@@ -1,0 +1,31 @@
+import type { Cluster, Redis } from 'ioredis'
+
+// The seam to a shared Redis: one connection for all rooms of a node. `createRedisLink` in link.ts is what is behind it.
+
+export type RedisClient = Redis | Cluster
+
+export interface RedisLink {
+  /**
+   * Runs commands, bounded by `store.timeoutMs`. Refuses `store-unavailable`: at once while Redis is known to be away,
+   * hung, or read-only, so that nothing piles up behind it.
+   */
+  ask<T>(operation: string, commands: (client: RedisClient) => Promise<T>): Promise<T>
+  /**
+   * Defines a Lua script once and gives the function that runs it, through `ask`. All `keys` of one call lie in one hash
+   * slot, named by the braces in them.
+   */
+  script<R>(name: string, lua: string, keys: number): (...keysAndArguments: (string | number)[]) => Promise<R>
+  /** Hears a channel over a second connection; what is published while that is away is missed, and `onBack` says so. */
+  subscribe(channel: string, listener: (message: string) => void, onBack?: () => void): Promise<() => void>
+  publish(channel: string, message: string): Promise<void>
+  /** Walks over all keys that begin with `prefix`, on every master, about `count` at a time. */
+  scan(prefix: string, count?: number): AsyncIterable<string[]>
+  healthy(): boolean
+  /** Why not, in words for people; '' while healthy. */
+  why(): string
+  /** Calls `listener` when Redis goes or comes back; the returned function ends that. */
+  onChange(listener: (healthy: boolean) => void): () => void
+  /** True as soon as Redis answers; false when it has not within the timeout, and is tried on. */
+  ready(): Promise<boolean>
+  close(): Promise<void>
+}
