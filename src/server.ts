@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { createSqlAccounts } from './accounts/accounts-sql.ts'
 import { createInvitations } from './accounts/invitations.ts'
@@ -16,6 +15,8 @@ import { createGroups, type Groups } from './groups/groups.ts'
 import { createSqlGroups } from './groups/groups-sql.ts'
 import { createRecordings } from './groups/recorder.ts'
 import { type Http, startHttp } from './http/http.ts'
+import { parts } from './http/parts.ts'
+import { writeRunFile } from './http/run-file.ts'
 import { openWebPhone } from './http/web-build.ts'
 import { createJournal } from './location/journal.ts'
 import { createMemoryStore } from './location/memory.ts'
@@ -23,8 +24,7 @@ import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
 import { createMedia } from './media/create.ts'
-import type { Media } from './media/media.ts'
-import { createArrival, inWords } from './media/worker/arrival.ts'
+import { createArrival } from './media/worker/arrival.ts'
 import { cacheDirectory } from './media/worker/places.ts'
 import { createAllowed } from './network/allowed.ts'
 import { watchAddresses } from './network/interfaces.ts'
@@ -33,7 +33,7 @@ import { createRecords } from './records/records.ts'
 import { watchDepartures } from './registrar/departures.ts'
 import { createRegistrar } from './registrar/registrar.ts'
 import { installRoutes } from './routes.ts'
-import { sameUriText } from './sip/engine/message/uri.ts'
+import { formatHost, sameUriText } from './sip/engine/message/uri.ts'
 import { connectSip } from './sip/link.ts'
 import { createResolve } from './sip/resolve.ts'
 
@@ -255,17 +255,22 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
 
   const health = () => {
     const reasons = location.healthy() ? [] : ['the registration store does not answer']
-    return { ready: reasons.length === 0, reasons, parts: parts(config, discovery, media), media: media.state() }
+    return {
+      ready: reasons.length === 0,
+      reasons,
+      parts: parts(config, discovery?.name(), media),
+      media: media.state(),
+    }
   }
   const info = async (): Promise<ServerInfo> => ({
     name: discovery?.name() ?? domain,
     domain,
     version: projectVersion(),
     points: [
-      ...link.points().map(p => `${p.protocol} ${bracket(p.address)}:${p.port}`),
-      ...(http?.points() ?? []).map(p => `${p.secure ? 'https' : 'http'} ${bracket(p.address)}:${p.port}`),
+      ...link.points().map(p => `${p.protocol} ${formatHost(p.address)}:${p.port}`),
+      ...(http?.points() ?? []).map(p => `${p.secure ? 'https' : 'http'} ${formatHost(p.address)}:${p.port}`),
     ],
-    parts: parts(config, discovery, media),
+    parts: parts(config, discovery?.name(), media),
     accounts: (await accounts.list()).length,
   })
   let http: Http | undefined
@@ -333,41 +338,6 @@ async function openLocation(config: Config, path: string, events: Events, log: L
   return store
 }
 
-function parts(config: Config, discovery: Discovery | undefined, media: Pick<Media, 'state'>): ServerInfo['parts'] {
-  const { sip, store } = config
-  const { mixer, ...worker } = media.state()
-  return {
-    'SIP engine': {
-      on: true,
-      why:
-        sip.engine === 'embedded' ? 'in this process' : `drachtio-server at ${sip.drachtio.host}:${sip.drachtio.port}`,
-    },
-    TLS: {
-      on: sip.tls !== 0,
-      why:
-        sip.tls === 0
-          ? 'sip.tls is 0'
-          : config.certificates.cert === ''
-            ? 'with the local authority’s certificate'
-            : 'with your certificate',
-    },
-    'shared store': {
-      on: store.redis !== '',
-      why:
-        store.redis === ''
-          ? 'store.redis is empty: registrations live in the data directory'
-          : 'registrations live in Redis',
-    },
-    mDNS: {
-      on: config.discovery.enabled,
-      why: config.discovery.enabled ? (discovery?.name() ?? 'claiming its name') : 'discovery.enabled is false',
-    },
-    'media worker': { on: worker.sfu === 'ready', why: inWords(worker) },
-    ...(mixer && { mixer }),
-    HTTP: { on: config.http.enabled, why: config.http.enabled ? 'status page and API' : 'http.enabled is false' },
-  }
-}
-
 function serviceList(config: Config, http: Http | undefined, domain: string) {
   const { sip } = config
   const txt = { domain, version: projectVersion() }
@@ -381,18 +351,4 @@ function serviceList(config: Config, http: Http | undefined, domain: string) {
     { type: 'vaartha', protocol: 'tcp', port: port(true) || port(false) || sip.tcp || sip.udp, txt },
   ] as const
   return all.filter(service => service.port !== 0)
-}
-
-/** Tells the commands of this machine where the API is. */
-function writeRunFile(file: string, http: Http): { close(): void } {
-  const points = http.points()
-  const loopback =
-    points.find(p => !p.secure && (p.address === '127.0.0.1' || p.address === '::1')) ?? points.find(p => !p.secure)
-  const api = loopback === undefined ? undefined : `http://${bracket(loopback.address)}:${loopback.port}`
-  writeFileSync(file, JSON.stringify({ pid: process.pid, api, started: new Date().toISOString() }), { mode: 0o600 })
-  return { close: () => rmSync(file, { force: true }) }
-}
-
-function bracket(address: string): string {
-  return address.includes(':') ? `[${address}]` : address
 }
