@@ -3,7 +3,7 @@ import type { Logger } from '../log.ts'
 import { allAddresses, type LocalAddress } from '../network/interfaces.ts'
 import { createOpenLink, type Link, type LinkPlace, type OpenLink, type Received, type Sender } from './link.ts'
 import { firstLabel, instanceOf, labelOf } from './names.ts'
-import { hostRecords, type OwnRecord } from './records.ts'
+import { hostRecords, hostTtl, type OwnRecord, sharedTtl } from './records.ts'
 import { createResponder, type Responder } from './responder.ts'
 import { type ServiceInfo, serviceRecords } from './services.ts'
 import { onLink, placesOf } from './subnet.ts'
@@ -34,6 +34,11 @@ export interface AnnounceOptions {
   services: readonly ServiceInfo[]
   /** Tells this node's service instances from those of others; the same at every start. */
   nodeId: string
+  /**
+   * The name is one of several nodes that agree among themselves who has it: while another host holds it, it is probed for
+   * again, where a name of one's own would be changed.
+   */
+  shared?: boolean
   events: Events
   log: Logger
   timing?: Partial<Timing>
@@ -60,6 +65,12 @@ const manyConflicts = 15
  * network refuses is logged once and tried again.
  */
 export function announce(options: AnnounceOptions): Promise<Discovery> {
+  const { discovery, claimed } = openDiscovery(options)
+  return claimed.then(() => discovery)
+}
+
+/** The same, for who may have to close it before the name is claimed. */
+export function openDiscovery(options: AnnounceOptions): { discovery: Discovery; claimed: Promise<void> } {
   const { addresses, events, log, nodeId, random = Math.random, now = Date.now, machine = allAddresses } = options
   const timing = { ...standardTiming, ...options.timing }
   const openLink = options.openLink ?? createOpenLink(log)
@@ -82,7 +93,8 @@ export function announce(options: AnnounceOptions): Promise<Discovery> {
   const recordsFor = (place: LinkPlace): OwnRecord[] => {
     const own = addresses.current().filter(a => a.interface === place.interface)
     const instance = instanceOf(labelOf(first, attempt), nodeId)
-    return [...hostRecords(host(), own), ...services.flatMap(s => serviceRecords(s, instance, host()))]
+    const ttl = options.shared ? sharedTtl : hostTtl
+    return [...hostRecords(host(), own, ttl), ...services.flatMap(s => serviceRecords(s, instance, host()))]
   }
 
   const settle = () => {
@@ -106,6 +118,10 @@ export function announce(options: AnnounceOptions): Promise<Discovery> {
     if (held) {
       log.warn({ name, by }, 'mdns name is also claimed by another host, probing for it again')
       return door.responder?.probeAgain(name, pause)
+    }
+    if (options.shared) {
+      log.debug({ name, by }, 'mdns name is still held by another node, probing for it again')
+      return door.responder?.probeAgain(name, Math.max(pause, timing.probe))
     }
     const taken = host()
     attempt += 1
@@ -202,11 +218,12 @@ export function announce(options: AnnounceOptions): Promise<Discovery> {
       return closing
     },
   }
-  return new Promise(resolve => {
+  const claimed = new Promise<void>(resolve => {
     ready = () => {
       ready = undefined
-      resolve(discovery)
+      resolve()
     }
     follow()
   })
+  return { discovery, claimed }
 }

@@ -37,6 +37,8 @@ export interface AnswerSet {
 
 /** How long a record of a host's name may be cached, in seconds (RFC 6762 section 10). */
 export const hostTtl = 120
+/** Of a name that may move to another node at any time: a cache that misses the move forgets the old address by itself. */
+export const sharedTtl = 10
 
 // An encoded packet with one record of the root's name: 12 bytes of header, 1 of name, 10 up to the data.
 const dataOffset = 23
@@ -67,13 +69,14 @@ export function ownRecord(record: WireRecord, options: { unique: boolean; needs:
   }
 }
 
-/** The A and AAAA records of `host` for the addresses of one interface. */
-export function hostRecords(host: string, addresses: readonly { address: string; family: 4 | 6 }[]): OwnRecord[] {
+/** The A and AAAA records of `host` for the addresses of one interface; `ttl` in seconds. */
+export function hostRecords(
+  host: string,
+  addresses: readonly { address: string; family: 4 | 6 }[],
+  ttl = hostTtl,
+): OwnRecord[] {
   return addresses.map(({ address, family }) =>
-    ownRecord(
-      { name: host, type: family === 4 ? 'A' : 'AAAA', ttl: hostTtl, data: address },
-      { unique: true, needs: host },
-    ),
+    ownRecord({ name: host, type: family === 4 ? 'A' : 'AAAA', ttl, data: address }, { unique: true, needs: host }),
   )
 }
 

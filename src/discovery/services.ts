@@ -8,12 +8,19 @@ export interface ServiceInfo {
   port: number
   txt?: Readonly<Record<string, string>>
   subtypes?: readonly string[]
+  /** Of several nodes the lowest is asked first (RFC 2782). */
+  priority?: number
 }
 
 // One key=value of a TXT record holds at most 255 bytes, and a TXT record at least one string (RFC 6763 section 6.1).
 function texts(data: unknown): Buffer[] {
   const strings = (data as Buffer[]).map(text => text.subarray(0, 255))
   return strings.length > 0 ? strings : [Buffer.alloc(0)]
+}
+
+// bonjour-service knows no other priority than 0.
+function withPriority({ type, data }: { type: string; data: unknown }, priority: number): unknown {
+  return type === 'SRV' ? { ...(data as object), priority } : data
 }
 
 /**
@@ -42,7 +49,7 @@ export function serviceRecords(info: ServiceInfo, instance: string, host: string
     .filter(record => record.type !== 'A' && record.type !== 'AAAA')
     .map(record => {
       const unique = record.type === 'SRV' || record.type === 'TXT'
-      const data = record.type === 'TXT' ? texts(record.data) : record.data
+      const data = record.type === 'TXT' ? texts(record.data) : withPriority(record, info.priority ?? 0)
       return ownRecord({ name: record.name, type: record.type, ttl: record.ttl, data }, { unique, needs: service.fqdn })
     })
 }

@@ -18,6 +18,12 @@ function announcer(host: Host, nodeId: string): Running {
   return host.spawn(process.execPath, [new URL('../support/announcer.ts', import.meta.url).pathname, settings])
 }
 
+/** A node that shares the name with others; it is its turn when `ours`, and SIGUSR2 changes that. */
+function sharer(host: Host, nodeId: string, ours: boolean): Running {
+  const settings = JSON.stringify({ name: 'home', nodeId, ours })
+  return host.spawn(process.execPath, [new URL('../support/sharer.ts', import.meta.url).pathname, settings])
+}
+
 /** Ends an announcer, which has to have said goodbye: what it leaves in caches spoils the next test. */
 async function leave(program: Running): Promise<void> {
   await program.stop()
@@ -28,9 +34,14 @@ async function resolve(avahi: Avahi, name: string, family: '-4' | '-6' = '-4'): 
   return (await avahi.run('avahi-resolve', family, '-n', name)).trim().split(/\s+/)[1]
 }
 
-/** Asks again until the answer is `wanted`; the test's own time limit ends the wait. */
+/** Asks again until the answer is `wanted`, for 15 s: a time limit of the test alone would leave the loop running. */
 async function until<T>(wanted: T, ask: () => Promise<T>): Promise<void> {
-  for (;;) if ((await ask()) === wanted) return
+  const late = performance.now() + 15_000
+  let answer = await ask()
+  while (answer !== wanted) {
+    assert.ok(performance.now() < late, `${answer} has not become ${wanted}`)
+    answer = await ask()
+  }
 }
 
 describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
@@ -50,6 +61,7 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     await box.addAddress('eth0', 'fd01::1/64')
     await box.addAddress('eth1', '10.2.0.1/24')
     await second.addAddress('eth0', '10.1.0.2/24')
+    await second.addAddress('eth0', 'fd01::2/64')
     await a.addAddress('eth0', '10.1.0.3/24')
     await a.addAddress('eth0', 'fd01::3/64')
     await b.addAddress('eth0', '10.2.0.3/24')
@@ -119,5 +131,28 @@ describe('discovery, seen by avahi', { skip, timeout: 50_000 }, () => {
     await until('10.1.0.2', () => resolve(left, 'second.local'))
     await leave(program)
     await beside.close()
+  })
+
+  it('gives a name that nodes share to the next one, within two seconds of the death of the one that had it', async () => {
+    const one = sharer(box, 'one', true)
+    await one.waitFor(/answers to the shared name/)
+    const two = sharer(second, 'two', false)
+    await two.waitFor(/running/)
+    await until('10.1.0.1', () => resolve(left, 'home.local').then(address => address ?? ''))
+
+    await one.stop('SIGKILL')
+    const began = performance.now()
+    process.kill(two.pid, 'SIGUSR2')
+    await until('10.1.0.2', () => resolve(left, 'home.local').then(address => address ?? ''))
+    assert.ok(performance.now() - began < 2000, `${Math.round(performance.now() - began)} ms`)
+
+    // The first one comes back and wants it while the second still has it: nobody becomes home-2.
+    const again = sharer(box, 'one', true)
+    await again.waitFor(/still held by another node/)
+    assert.equal(await resolve(left, 'home.local'), '10.1.0.2')
+    process.kill(two.pid, 'SIGUSR2')
+    await until('10.1.0.1', () => resolve(left, 'home.local').then(address => address ?? ''))
+    assert.doesNotMatch(again.output() + two.output(), /home-2/)
+    await Promise.all([leave(again), leave(two)])
   })
 })
