@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { Refusal } from '../errors.ts'
+import { type SharedRowsTable, type SharingTable, sharingSchema } from './sharing.ts'
 
 // The tables, as SQL and as types, side by side. A step that has been released is never changed: a new one is added.
 
@@ -76,6 +77,8 @@ export interface RecordingsTable {
   seconds: number
   people: string
   files: string
+  /** The node of a cluster that has the files; '' for this one, by itself. */
+  node: string
 }
 
 export interface Tables {
@@ -85,6 +88,8 @@ export interface Tables {
   groups: GroupsTable
   group_members: GroupMembersTable
   recordings: RecordingsTable
+  sharing: SharingTable
+  shared_rows: SharedRowsTable
 }
 
 const steps = [
@@ -124,6 +129,7 @@ const steps = [
   `create table invitations (
      token text primary key, domain text not null, user text not null, ends text not null,
      foreign key (domain, user) references accounts (domain, user) on delete cascade) without rowid;`,
+  sharingSchema,
 ]
 
 /**

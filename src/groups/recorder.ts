@@ -21,6 +21,8 @@ export interface Recording {
   /** AORs that may hear it. */
   people: readonly string[]
   files: readonly RecordedFile[]
+  /** The node of a cluster that has the files; '' for this one, by itself. */
+  node: string
 }
 
 export interface Recordings {
@@ -32,6 +34,8 @@ export interface Recordings {
   path(file: string): string
   /** Removes a recording and its files. Refuses `not-found`. */
   remove(id: string): Promise<void>
+  /** Another node has removed this recording: takes away those of its files that are here. */
+  dropFiles(recording: { files: string }): Promise<void>
 }
 
 /** Recordings of meetings and calls: sound in a directory that only the server reads, the rest in the database. */
@@ -44,6 +48,10 @@ export function createRecordings(deps: {
   const { media, directory, now } = deps
   const { query } = deps.database
   const path = (file: string) => join(directory, basename(file))
+
+  async function dropFiles(files: readonly RecordedFile[]) {
+    await Promise.all(files.map(({ file }) => rm(path(file), { force: true })))
+  }
 
   async function get(id: string): Promise<Recording | undefined> {
     const row = await query.selectFrom('recordings').selectAll().where('id', '=', id).executeTakeFirst()
@@ -69,6 +77,7 @@ export function createRecordings(deps: {
           seconds: Math.round((ended - began) / 1000),
           people: JSON.stringify([...people]),
           files: JSON.stringify(files.map(one => ({ ...one, file: basename(one.file) }))),
+          node: '',
         }
         await query.insertInto('recordings').values(row).execute()
       }
@@ -85,9 +94,10 @@ export function createRecordings(deps: {
     async remove(id) {
       const found = await get(id)
       if (found === undefined) throw new Refusal('not-found', 'there is no such recording')
-      await Promise.all(found.files.map(({ file }) => rm(path(file), { force: true })))
+      await dropFiles(found.files)
       await query.deleteFrom('recordings').where('id', '=', id).execute()
     },
+    dropFiles: ({ files }) => dropFiles(JSON.parse(files) as RecordedFile[]),
   }
 }
 

@@ -16,6 +16,7 @@ const recording = object({
   ended: string(),
   seconds: number(),
   people: array(string(), { description: 'AORs of all who were in.' }),
+  node: string({ description: 'The node that has the files; empty for a node by itself.' }),
   files: array(
     object({
       file: string(),
@@ -77,7 +78,8 @@ export function addRecordings(app: FastifyInstance, deps: Deps, guard: Guard, ph
       if (!found.files.some(one => one.file === file)) throw new Refusal('not-found', 'there is no such file')
       const path = recordings.path(file)
       const size = await stat(path).catch((cause: unknown) => {
-        throw new Refusal('not-found', 'the file is gone', { cause })
+        const where = found.node === '' ? 'the file is gone' : `the file is not here: node ${found.node} recorded it`
+        throw new Refusal('not-found', where, { cause })
       })
       return reply
         .type('audio/ogg')

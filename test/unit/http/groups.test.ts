@@ -20,7 +20,8 @@ describe('groups, meetings and recordings over HTTP', () => {
       ended: '2026-01-01T00:01:00.000Z',
       seconds: 60,
       people: ['sip:mum@example.org'],
-      files: [{ file: 'r1.ogg', speaker: '', seconds: 60, bytes: 4 }],
+      files: ['r1.ogg', 'r2.ogg'].map(file => ({ file, speaker: '', seconds: 60, bytes: 4 })),
+      node: 'b',
     },
   ]
   let t: TestHttp
@@ -92,6 +93,9 @@ describe('groups, meetings and recordings over HTTP', () => {
     assert.equal(file.status, 200)
     assert.equal(file.headers.get('content-type'), 'audio/ogg')
     assert.equal(await file.text(), 'OggS')
+    const elsewhere = await t.ask('GET', '/api/recordings/r1/r2.ogg')
+    assert.equal(elsewhere.status, 404)
+    assert.match(await elsewhere.text(), /node b recorded it/)
     assert.equal((await t.ask('GET', '/api/recordings/r1/..%2Fr1.ogg')).status, 404)
     assert.equal((await t.ask('GET', '/api/recordings/r2/r1.ogg')).status, 404)
     for (const path of ['/api/recordings', '/api/recordings/r1/r1.ogg', '/api/phone/groups'])
