@@ -13,7 +13,9 @@ const meshMs = 30_000
 const lingerMs = 2000
 // A mesh is built when nobody has come for so long.
 const quietMs = 800
-// How long a failed change is not tried again, if nobody comes or goes: towards the SFU it is urgent.
+// How long a failed change is not tried again, if nobody comes or goes: towards the SFU it is urgent, and towards a mesh twice
+// as long each time, for what was only slow a moment ago may do now.
+const firstRetryMeshMs = 8000
 const retryMeshMs = 60_000
 const retrySfuMs = 5000
 
@@ -68,6 +70,7 @@ export class Shape {
   #choice: ShapeChoice | undefined
   #lastCame = 0
   #notBefore = 0
+  #retryMs = firstRetryMeshMs
   #brokenUntil = 0
   #timers = new Map<'build' | 'linger' | 'again', NodeJS.Timeout>()
   #closed = false
@@ -92,13 +95,13 @@ export class Shape {
   add(id: number, { mesh, plain }: { mesh: boolean; plain: boolean }): void {
     this.#members.set(id, { id, mesh, plain, flowing: true, report: undefined })
     this.#lastCame = Date.now()
-    this.#notBefore = 0
+    this.#forgetFailures()
     this.#step()
   }
 
   remove(id: number): void {
     if (!this.#members.delete(id)) return
-    this.#notBefore = 0
+    this.#forgetFailures()
     this.#step()
   }
 
@@ -220,6 +223,7 @@ export class Shape {
     this.#end()
     this.#settled = to
     this.#meshed = to === 'sfu' ? [] : members
+    if (to !== 'sfu') this.#forgetFailures()
     this.#publish()
     if (to !== 'sfu') this.#rest()
     this.#port.changed({ from, to, ms: now - began, rolledBack: false })
@@ -238,12 +242,18 @@ export class Shape {
     if (change === undefined) return
     this.#end()
     this.#epoch++
-    this.#notBefore = Date.now() + (change.to === 'sfu' ? retrySfuMs : retryMeshMs)
+    this.#notBefore = Date.now() + (change.to === 'sfu' ? retrySfuMs : this.#retryMs)
+    if (change.to !== 'sfu') this.#retryMs = Math.min(2 * this.#retryMs, retryMeshMs)
     this.#publish()
     if (this.#settled !== 'sfu') this.#rest()
     const ms = Date.now() - change.began
     this.#port.changed({ from: this.#settled, to: change.to, ms, rolledBack: true })
     this.#step()
+  }
+
+  #forgetFailures(): void {
+    this.#notBefore = 0
+    this.#retryMs = firstRetryMeshMs
   }
 
   #end(): void {

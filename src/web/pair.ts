@@ -88,7 +88,7 @@ export class Pair {
   /** Sends another microphone or camera; `null` sends nothing. */
   async send(kind: 'audio' | 'video', track: MediaStreamTrack | null): Promise<void> {
     const found = this.#transceiver(kind)
-    if (found === undefined) return
+    if (found === undefined || found.sender.track === track) return
     await found.sender.replaceTrack(track)
     if (kind === 'video' && track !== null) await limit(found.sender)
   }

@@ -21,10 +21,12 @@
       }
       process([input]) {
         const channel = input[0]
-        for (let i = 0; i < 128; i++) {
-          let x = 0
-          if (channel) for (const c of input) x += c[i] / input.length
-          this.buffer[this.filled++] = x
+        for (let from = 0; from < 128; ) {
+          const n = Math.min(128 - from, 960 - this.filled)
+          if (channel) this.buffer.set(channel.subarray(from, from + n), this.filled)
+          else this.buffer.fill(0, this.filled, this.filled + n)
+          from += n
+          this.filled += n
           if (this.filled === 960) { this.filled = 0; this.now += 20; this.window() }
         }
         return true
