@@ -39,8 +39,8 @@ export interface Facts {
   malformed: { source: string; protocol: Protocol; reason: string }
   flowOpened: { flow: string; protocol: Protocol; source: string }
   flowClosed: { flow: string; protocol: Protocol; source: string }
-  storeFailed: { store: 'location' | 'accounts' | 'records'; operation: string; message: string }
-  storeRecovered: { store: 'location' | 'accounts' | 'records' }
+  storeFailed: { store: 'location' | 'accounts' | 'records' | 'redis'; operation: string; message: string }
+  storeRecovered: { store: 'location' | 'accounts' | 'records' | 'redis' }
   addressesChanged: { addresses: string[] }
   nameClaimed: { name: string }
   nameConflict: { name: string; next: string }
