@@ -4,14 +4,19 @@ import { setTimeout as wait } from 'node:timers/promises'
 import Srf from 'drachtio-srf'
 import type { SipConfig } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
+import { agentOf } from './agent.ts'
+import type { EngineDialogs } from './dialogs.ts'
 import { type Engine, type EngineDeps, type EngineStats, startEngine } from './engine/engine.ts'
 import type { ListeningPoint } from './engine/transport/transport.ts'
+import { createEngineDialogs } from './engine-dialogs.ts'
 
 // The one way the application talks SIP: an Srf, on the embedded engine or on a drachtio-server.
 
 export interface SipLink {
   readonly srf: Srf
   readonly engine: 'embedded' | 'drachtio'
+  /** Dialogs that outlive their node. Undefined with an external drachtio-server, which cannot give them away. */
+  readonly dialogs: EngineDialogs | undefined
   points(): ListeningPoint[]
   /** Calls `listener` with the id of each connection that closed; the returned function ends that. Embedded only. */
   onFlowClosed(listener: (flow: string) => void): () => void
@@ -39,8 +44,9 @@ export async function connectSip(config: SipConfig, deps: Omit<EngineDeps, 'conf
 async function connectEmbedded(config: SipConfig, deps: Omit<EngineDeps, 'config'>): Promise<SipLink> {
   const engine = await startEngine({ ...deps, config })
   const srf = new Srf()
+  let said: Said
   try {
-    await connect(srf, engine.admin, deps)
+    said = await connect(srf, engine.admin, deps)
   } catch (error) {
     await engine.close()
     throw error
@@ -49,6 +55,7 @@ async function connectEmbedded(config: SipConfig, deps: Omit<EngineDeps, 'config
   return {
     srf,
     engine: 'embedded',
+    dialogs: createEngineDialogs(srf, said.version),
     points: engine.points,
     onFlowClosed: engine.onFlowClosed,
     acceptWebSocket: engine.acceptUpgrade,
@@ -76,11 +83,12 @@ async function connectExternal(config: SipConfig, deps: Omit<EngineDeps, 'config
     throw new Refusal('bad-config', 'sip.drachtio.secret is empty; put the admin secret of the drachtio-server there')
   }
   const srf = new Srf()
-  const hostPorts = await connect(srf, { host, port, secret }, deps)
+  const said = await connect(srf, { host, port, secret }, deps)
   return {
     srf,
     engine: 'drachtio',
-    points: () => parsePoints(hostPorts),
+    dialogs: createEngineDialogs(srf, said.version),
+    points: () => parsePoints(said.points),
     onFlowClosed: () => () => {},
     acceptWebSocket(_request, socket) {
       socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n')
@@ -92,12 +100,18 @@ async function connectExternal(config: SipConfig, deps: Omit<EngineDeps, 'config
   }
 }
 
-/** Resolves with the engine's advertised points once it has accepted the secret. */
+/** What an engine says of itself: its advertised points, and its version. */
+interface Said {
+  points: string
+  version: string
+}
+
+/** Resolves once the engine has accepted the secret. */
 function connect(
   srf: Srf,
   to: { host: string; port: number; secret: string },
   { log }: Pick<EngineDeps, 'log'>,
-): Promise<string> {
+): Promise<Said> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
       clearTimeout(deadline)
@@ -108,11 +122,11 @@ function connect(
       failed(new Error(`no SIP engine answers at ${to.host}:${to.port}; is the drachtio-server running?`))
     }, firstConnectMs)
     srf.on('error', (error: Error) => log.warn({ reason: error.message }, 'connection to the SIP engine failed'))
-    srf.on('connect', (error: Error | null | undefined, hostPorts: string) => {
+    srf.on('connect', (error: Error | null | undefined, points: string, version?: string) => {
       if (error) return failed(new Refusal('bad-config', `the SIP engine at ${to.host}:${to.port} refuses the secret`))
       clearTimeout(deadline)
-      log.info({ points: hostPorts }, 'connected to the SIP engine')
-      resolve(hostPorts)
+      log.info({ points }, 'connected to the SIP engine')
+      resolve({ points, version: version ?? '' })
     })
     // Its types leave `reconnect` out.
     const options = { ...to, reconnect: { retryMaxDelay: 5000 } }
@@ -122,16 +136,11 @@ function connect(
 
 // Srf has no call that ends reconnecting when no connection stands, so its wire protocol is told.
 function disconnect(srf: Srf): void {
-  const agent = (srf as unknown as { _app: { client?: AgentParts } })._app.client
+  const agent = agentOf(srf)
   if (!agent?.wp || agent.wp.closing) return
   agent.wp.closing = true
   clearTimeout(agent.wp.reconnectVars?.retryTimer ?? undefined)
   for (const socket of agent.mapServer.keys()) socket.destroy()
-}
-
-interface AgentParts {
-  wp?: { closing?: boolean; reconnectVars?: { retryTimer: NodeJS.Timeout | null } }
-  mapServer: Map<{ destroy(): void }, unknown>
 }
 
 /** Reads `udp/192.0.2.1:5060,tcp/[2001:db8::1]:5060`. */

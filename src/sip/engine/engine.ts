@@ -14,6 +14,7 @@ import { createTransportLayer, type TlsMaterial } from './transport/layer.ts'
 import type { Flow, ListeningPoint } from './transport/transport.ts'
 import { createCore } from './wire/core.ts'
 import { createAdminServer } from './wire/server.ts'
+import { engineVersion } from './wire/verbs.ts'
 
 export interface EngineDeps {
   config: SipConfig
@@ -122,7 +123,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
         .points()
         .map(p => pointText(p.protocol, p.advertised.host, p.advertised.port))
         .join(),
-      'v0.9.10',
+      engineVersion,
       transport
         .points()
         .map(p => pointText(p.protocol, p.address, p.port))

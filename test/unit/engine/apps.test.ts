@@ -56,7 +56,7 @@ test('the hello names advertised points, a version and local points', async () =
   const [ok, advertised, version, local] = await app.answer(app.say(`authenticate|${server.engine.admin.secret}|a,b`))
   assert.equal(ok, 'OK')
   assert.match(advertised!, new RegExp(`(^|,)udp/127\\.0\\.0\\.1:${server.udp}(,|$)`))
-  assert.match(version!, /^v\d+\.\d+\.\d+$/)
+  assert.match(version!, /^v\d+\.\d+\.\d+\+dialogs$/)
   assert.match(local!, new RegExp(`(^|,)tcp/127\\.0\\.0\\.1:${server.tcp}(,|$)`))
   assert.deepEqual(await app.answer(app.say('ping')), ['OK', 'pong'])
   await leave(app)

@@ -3,6 +3,7 @@ import { parseUri, type Uri } from '../message/uri.ts'
 import type { ClientTransaction, ServerTransaction } from '../transaction/transaction.ts'
 import type { Flow } from '../transport/transport.ts'
 import type { App } from './app.ts'
+import { contactFor, contactOver } from './fill.ts'
 import { lists, type Session } from './session-timer.ts'
 
 /** A 2xx of ours that waits for its ACK. */
@@ -69,7 +70,15 @@ export class Dialog {
   contact: string
   flow: Flow
   /** The peer talks to us without a proxy between, as far as can be seen. */
-  readonly direct: boolean
+  direct: boolean
+  /** The next hop that an application chose when it installed the dialog; it goes before route set and target. */
+  via: Uri | undefined
+  /** The Contact names another node still: its host is replaced as soon as the way to the peer is known. */
+  foreignContact = false
+  /** False in an installed dialog until the peer has said anything in it here: the way to it may not exist yet. */
+  reached = true
+  /** The peer's newest request may be one that a dead node has not answered, so the same number is taken once more. */
+  repeatable = false
   confirmed = false
   ended = false
   localSdp: Buffer | undefined
@@ -201,11 +210,35 @@ export function refreshTarget(dialog: Dialog, message: SipMessage): void {
   learn(dialog, message)
 }
 
-/** True when a request comes in order (section 12.2.2); the number is then the newest. */
+/**
+ * True when a request comes in order (section 12.2.2); the number is then the newest. One with the newest number is no
+ * retransmission, which its transaction would have absorbed, unless that transaction died with another node.
+ */
 export function inSequence(dialog: Dialog, number: number): boolean {
-  if (dialog.remoteSequence !== undefined && number < dialog.remoteSequence) return false
+  const { remoteSequence, repeatable } = dialog
+  if (remoteSequence !== undefined && (number < remoteSequence || (number === remoteSequence && !repeatable)))
+    return false
   dialog.remoteSequence = number
+  dialog.repeatable = false
   return true
+}
+
+/** Notes the way that a request of the peer came by: its answers and our requests take the newest one. */
+export function noteWay(dialog: Dialog, flow: Flow, vias: number): void {
+  dialog.flow = flow
+  dialog.reached = true
+  if (vias > 1) return
+  dialog.direct = true
+  dialog.via = undefined
+}
+
+/** Our Contact for a message over `flow`. */
+export function contactIn(dialog: Dialog, flow: Flow): string {
+  if (dialog.foreignContact) {
+    dialog.contact = contactOver(dialog.contact, flow)
+    dialog.foreignContact = false
+  }
+  return dialog.contact || contactFor(flow)
 }
 
 /** A request inside the dialog (section 12.2.1.1), with loose or strict routing; complete but for Via, Contact and body. */
@@ -226,6 +259,7 @@ export function requestInDialog(dialog: Dialog, method: string, sequence: number
 
 /** Where a request inside the dialog goes: the peer's flow, or a URI to resolve. */
 export function hopOf(dialog: Dialog): Flow | Uri | undefined {
+  if (dialog.via) return dialog.via
   const first = dialog.routes[0]
   if (first !== undefined) return parseNameAddr(first).uri
   const uri = parseUri(dialog.target)

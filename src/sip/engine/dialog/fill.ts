@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto'
-import type { SipMessage } from '../message/message.ts'
+import { formatNameAddr, parseNameAddr, type SipMessage } from '../message/message.ts'
+import { formatUri } from '../message/uri.ts'
 import type { Flow } from '../transport/transport.ts'
 
 // What the engine adds to an application's text, and what it takes away (WIRE-PROTOCOL 8, 9 and 14).
@@ -33,6 +34,20 @@ const transportParam = (flow: Flow) => (flow.protocol === 'udp' ? '' : `;transpo
 /** Our Contact over a flow. */
 export function contactFor(flow: Flow): string {
   return `<sip:${hostPort(flow.advertised)}${transportParam(flow)}>`
+}
+
+/** Another node's Contact as ours over a flow: user part and parameters such as `isfocus` stay, the address is replaced. */
+export function contactOver(contact: string, flow: Flow): string {
+  if (contact === '') return contactFor(flow)
+  const address = parseNameAddr(contact)
+  const { uri } = address
+  if (uri === undefined) return contactFor(flow)
+  const params = new Map(uri.params)
+  params.delete('maddr')
+  params.delete('transport')
+  if (flow.protocol !== 'udp') params.set('transport', flow.protocol)
+  const { host, port } = flow.advertised
+  return formatNameAddr({ ...address, params: address.params, uriText: formatUri({ ...uri, host, port, params }) })
 }
 
 const special: Record<string, string> = {

@@ -7,6 +7,7 @@ import type { Flow } from '../transport/transport.ts'
 import type { CdrEvent } from './app.ts'
 import type { Dialog } from './dialog.ts'
 import type { Dialogs } from './dialogs.ts'
+import type { Session } from './session-timer.ts'
 
 /** What every part of the dialog layer stands on. */
 export interface Ground {
@@ -31,6 +32,8 @@ export interface Ground {
 export interface Keeper {
   /** Starts, restarts or ends (undefined) the session timer. */
   keep(dialog: Dialog, session: Dialog['session']): void
+  /** Goes on with the session timer of another node, of which nobody knows how much has passed. */
+  resume(dialog: Dialog, session: Session): void
   /** Sends BYE, tells the application and forgets the dialog. `text` goes into Reason and to the application. */
   hangUp(dialog: Dialog, text: string): void
 }

@@ -3,8 +3,8 @@ import { createResponse, type SipMessage } from '../message/message.ts'
 import type { ClientTransaction, ClientTransactionUser } from '../transaction/transaction.ts'
 import type { Flow } from '../transport/transport.ts'
 import { type Answer, type App, type AppMessage, refuse, texts } from './app.ts'
-import { type Dialog, hopOf, refreshTarget, requestInDialog } from './dialog.ts'
-import { contactFor, copyHeaders, headerOf, hostPort, newTag, replaceLocalhost, setBody } from './fill.ts'
+import { contactIn, type Dialog, hopOf, refreshTarget, requestInDialog } from './dialog.ts'
+import { copyHeaders, headerOf, hostPort, newTag, replaceLocalhost, setBody } from './fill.ts'
 import type { Ground, Keeper } from './ground.ts'
 import { estimate, failureOf, inventedMeta, receivedMeta, sentMeta } from './report.ts'
 import { acceptedSession, lists } from './session-timer.ts'
@@ -18,18 +18,23 @@ const withContact = new Set(['INVITE', 'SUBSCRIBE', 'REFER', 'UPDATE', 'NOTIFY']
 export function flowIn(ground: Ground, dialog: Dialog, bytes: number): Flow | Promise<Flow> {
   const hop = hopOf(dialog)
   if (hop === undefined) return Promise.reject(new Error('the peer has given no address'))
-  return 'send' in hop ? hop : ground.flowFor(hop, bytes)
+  return 'send' in hop ? hop : ground.flowFor(hop, bytes, hop === dialog.via)
 }
 
-/** Sends a complete request in a transaction; failures to find a way come through `user` like transport errors. */
+/**
+ * Sends a request in a transaction; `complete` writes what depends on the flow. Failures to find a way come through
+ * `user` like transport errors.
+ */
 export async function sendInDialog(
   ground: Ground,
   dialog: Dialog,
   message: SipMessage,
   user: ClientTransactionUser,
+  complete?: (flow: Flow) => void,
 ): Promise<ClientTransaction | undefined> {
   try {
     const flow = await flowIn(ground, dialog, message.toBuffer().length)
+    complete?.(flow)
     return ground.transactions.send(message, flow, user)
   } catch (error) {
     user.onTransportError(error instanceof Error ? error : new Error('no flow'))
@@ -123,7 +128,7 @@ export function createInDialog(ground: Ground, keeper: Keeper): InDialog {
     if (withContact.has(method)) {
       const given = headerOf(sip.headers, 'contact')
       if (given !== undefined) dialog.contact = replaceLocalhost('contact', given, flow)
-      message.append('Contact', dialog.contact || contactFor(flow))
+      message.append('Contact', given === undefined ? contactIn(dialog, flow) : dialog.contact)
     }
     if (method === 'PRACK') message.append('RAck', headerOf(sip.headers, 'rack') ?? '')
     copyHeaders(message, sip.headers, flow, skip)
@@ -176,6 +181,7 @@ export function createInDialog(ground: Ground, keeper: Keeper): InDialog {
     const transaction: ClientTransaction = transactions.send(message, flow, {
       onResponse(response, from, bytes) {
         if (response.status === 100) return
+        if (response.status !== 408) dialog.reached = true
         if (method === 'INVITE' && response.status >= 200 && response.status < 300) {
           if (dialog.answered?.sequence === message.cseq.number) {
             if (dialog.answered.ack) void sendAck(ground, dialog, undefined)

@@ -1,8 +1,9 @@
 import type { SipMessage } from '../message/message.ts'
-import { type Dialog, refreshTarget, requestInDialog } from './dialog.ts'
+import type { Flow } from '../transport/transport.ts'
+import { contactIn, type Dialog, refreshTarget, requestInDialog } from './dialog.ts'
 import type { Ground, Keeper } from './ground.ts'
 import { sendAck, sendInDialog } from './in-dialog.ts'
-import { acceptedSession, nextStep } from './session-timer.ts'
+import { acceptedSession, nextStep, type Session } from './session-timer.ts'
 
 // What the engine does in dialogs by itself: refreshing sessions (RFC 4028 section 10) and ending lost calls.
 
@@ -20,6 +21,13 @@ export function createKeeper(ground: Ground): Keeper {
     dialog.expiryTimer = setTimeout(() => hangUp(dialog, 'Session timer expired'), expireAfter * ground.second)
   }
 
+  // Half of the interval may be over since the dead node's last refresh, so ours comes early; not all in one moment.
+  function resume(dialog: Dialog, session: Session): void {
+    keep(dialog, session)
+    const { refreshAfter } = nextStep(session)
+    if (refreshAfter !== undefined) refreshLater(dialog, (refreshAfter / 4) * Math.random() * ground.second)
+  }
+
   function refreshLater(dialog: Dialog, ms: number): void {
     clearTimeout(dialog.refreshTimer)
     dialog.refreshTimer = setTimeout(() => refresh(dialog), ms)
@@ -34,7 +42,6 @@ export function createKeeper(ground: Ground): Keeper {
     }
     const method = dialog.peerTakesUpdate || !dialog.localSdp ? 'UPDATE' : 'INVITE'
     const message = requestInDialog(dialog, method, ++dialog.localSequence)
-    if (dialog.contact !== '') message.append('Contact', dialog.contact)
     message.append('Supported', 'timer')
     message.append('Session-Expires', `${dialog.session.interval};refresher=uac`)
     message.append('Min-SE', String(ground.minSe))
@@ -43,12 +50,17 @@ export function createKeeper(ground: Ground): Keeper {
       message.append('Content-Type', 'application/sdp')
       message.body = dialog.localSdp
     }
-    const retry = () => refreshLater(dialog, ground.second * 2)
-    void sendInDialog(ground, dialog, message, {
-      onResponse: response => onRefreshed(dialog, message, response),
-      onTimeout: () => hangUp(dialog, 'Session timer expired'),
+    const retry = () => {
+      if (method === 'INVITE') dialog.outgoing = undefined
+      refreshLater(dialog, ground.second * 2)
+    }
+    const user = {
+      onResponse: (response: SipMessage) => onRefreshed(dialog, message, response),
+      onTimeout: () => (dialog.reached ? hangUp(dialog, 'Session timer expired') : retry()),
       onTransportError: retry,
-    }).then(transaction => {
+    }
+    const complete = (flow: Flow) => message.append('Contact', contactIn(dialog, flow))
+    void sendInDialog(ground, dialog, message, user, complete).then(transaction => {
       if (transaction?.invite && !transaction.ended && transaction.status < 200) dialog.outgoing = transaction
     })
   }
@@ -56,6 +68,7 @@ export function createKeeper(ground: Ground): Keeper {
   function onRefreshed(dialog: Dialog, message: SipMessage, response: SipMessage): void {
     const { status } = response
     if (status < 200 || dialog.ended) return
+    if (status !== 408) dialog.reached = true
     if (message.method === 'INVITE') dialog.outgoing = undefined
     if (status < 300) {
       if (message.method === 'INVITE') acknowledge(dialog, message)
@@ -63,7 +76,7 @@ export function createKeeper(ground: Ground): Keeper {
       keep(dialog, acceptedSession(message.get('Session-Expires'), response.get('Session-Expires')))
       return
     }
-    if (status === 481 || status === 408) {
+    if (status === 481 || (status === 408 && dialog.reached)) {
       hangUp(dialog, 'Session timer expired')
       return
     }
@@ -124,7 +137,7 @@ export function createKeeper(ground: Ground): Keeper {
     )
   }
 
-  return { keep, hangUp }
+  return { keep, resume, hangUp }
 }
 
 function ignore(): void {}

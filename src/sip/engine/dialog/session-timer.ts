@@ -67,13 +67,17 @@ export function acceptedSession(asked: string | undefined, answered: string | un
   return wish && { interval: wish.interval, refresher: 'local' }
 }
 
+// What a timer of Node can count; a longer one would fire at once.
+const mostSeconds = 2_000_000
+
 /**
  * Seconds from now until our next step (section 10): refresh at half the interval, or give up slightly before the end:
  * 32 seconds or a third of the interval, whichever is less.
  */
 export function nextStep(session: Session): { refreshAfter?: number; expireAfter: number } {
-  const expireAfter = session.interval - Math.min(32, session.interval / 3)
-  return session.refresher === 'local' ? { refreshAfter: session.interval / 2, expireAfter } : { expireAfter }
+  const interval = Math.min(session.interval, mostSeconds)
+  const expireAfter = interval - Math.min(32, interval / 3)
+  return session.refresher === 'local' ? { refreshAfter: interval / 2, expireAfter } : { expireAfter }
 }
 
 /** True when a comma-separated option list (Supported, Require, Allow) names `option`. */

@@ -2,7 +2,7 @@ import { createResponse, type SipMessage } from '../message/message.ts'
 import type { ServerTransaction } from '../transaction/transaction.ts'
 import type { Flow } from '../transport/transport.ts'
 import { type Answer, type App, type AppMessage, type Meta, refuse, texts } from './app.ts'
-import { type Dialog, dialogAsCallee, dialogId, inSequence, refreshTarget } from './dialog.ts'
+import { contactIn, type Dialog, dialogAsCallee, dialogId, inSequence, noteWay, refreshTarget } from './dialog.ts'
 import { contactFor, copyHeaders, headerOf, newTag, setBody, tagOf } from './fill.ts'
 import type { Ground, Keeper } from './ground.ts'
 import { keepSubscription, metaOf } from './report.ts'
@@ -22,6 +22,8 @@ interface Pending {
 export interface Uas {
   /** Gives a request to its application; `dialog` is the one it lies in. */
   accept(transaction: ServerTransaction, app: App, dialog: Dialog | undefined): void
+  /** Takes what the application was shown of a dialog before it installed that into it. */
+  adopt(dialog: Dialog): void
   /** An application's answer. */
   respond(app: App, id: string, sip: AppMessage): Answer
   /** An ACK for a 2xx; false when it belongs to no dialog. */
@@ -101,8 +103,19 @@ export function createUas(ground: Ground, keeper: Keeper): Uas {
       reject(transaction, 481)
       return false
     }
-    dialog.flow = transaction.flow
+    noteWay(dialog, transaction.flow, request.getAll('Via').length)
     return true
+  }
+
+  // Requests that came before their dialog did: they are its first ones, in the order of their numbers.
+  function adopt(dialog: Dialog): void {
+    const { app, callId, localTag, remoteTag } = dialog
+    const theirs = [...open.values()].filter(({ app: owner, dialog: known, transaction: { request, status } }) => {
+      const tags = request.toTag === localTag && request.fromTag === remoteTag
+      return known === undefined && owner === app && status < 200 && tags && request.callId === callId
+    })
+    theirs.sort((a, b) => a.transaction.request.cseq.number - b.transaction.request.cseq.number)
+    for (const pending of theirs) if (admit(pending.transaction, dialog)) pending.dialog = dialog
   }
 
   function takePrack(dialog: Dialog, prack: SipMessage): boolean {
@@ -199,7 +212,7 @@ export function createUas(ground: Ground, keeper: Keeper): Uas {
       (refreshing.has(request.method) && (status < 300 ? status >= 200 || reliable : false)) ||
       (transaction.invite && dialog?.confirmed)
     if (contactWanted && status < 300 && !response.has('Contact'))
-      response.append('Contact', dialog?.contact || contactFor(flow))
+      response.append('Contact', dialog ? contactIn(dialog, flow) : contactFor(flow))
     if (reliable) response.append('RSeq', String((dialog?.lastReliable ?? 0) + 1))
     if (ground.userAgent !== '' && !response.has('Server') && !response.has('User-Agent'))
       response.append('Server', ground.userAgent)
@@ -329,6 +342,7 @@ export function createUas(ground: Ground, keeper: Keeper): Uas {
 
   return {
     accept,
+    adopt,
     respond,
     acknowledge,
     release(app, id) {

@@ -4,6 +4,7 @@ import { createDialogs } from '../dialog/dialogs.ts'
 import type { Ground } from '../dialog/ground.ts'
 import { createInDialog } from '../dialog/in-dialog.ts'
 import { createKeeper } from '../dialog/keeper.ts'
+import { createMoving } from '../dialog/moving.ts'
 import { receivedMeta } from '../dialog/report.ts'
 import { createUac } from '../dialog/uac.ts'
 import { createUas, reject } from '../dialog/uas.ts'
@@ -170,6 +171,7 @@ export function createCore(deps: CoreDeps): Core {
     wireUser: {
       onSip,
       onProxy,
+      dialogs: createMoving(ground, keeper, uas),
       onGone(app) {
         uas.abandon(app)
         uac.abandon(app)

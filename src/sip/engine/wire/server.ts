@@ -1,7 +1,8 @@
 import { hash, timingSafeEqual } from 'node:crypto'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { Logger } from '../../../log.ts'
-import type { Answer, App, AppMessage, CdrEvent, Meta } from '../dialog/app.ts'
+import { type Answer, type App, type AppMessage, type CdrEvent, type Meta, texts } from '../dialog/app.ts'
+import type { Moving } from '../dialog/moving.ts'
 import type { SipMessage } from '../message/message.ts'
 import { createFrameReader, encodeFrame, FramingError } from './framing.ts'
 import { createRoutes, type Routes } from './routes.ts'
@@ -35,6 +36,7 @@ export interface WireUser {
     frame: { transaction: string; dialog: string; nextHop: string; sip: AppMessage },
   ): Answer | Promise<Answer>
   onProxy(app: App, transaction: string, options: ProxyFields, sip: AppMessage, report: ProxyReport): void
+  readonly dialogs: Moving
   onGone(app: App): void
 }
 
@@ -228,6 +230,30 @@ class Connection implements App {
         return
       case 'proxy':
         this.#proxy(command)
+        return
+      default:
+        this.#dialog(command)
+    }
+  }
+
+  #dialog(command: Command & { verb: `dialog_${string}` }): void {
+    const { id } = command
+    const { dialogs } = this.#deps.user
+    switch (command.verb) {
+      case 'dialog_read': {
+        const state = dialogs.read(this, command.dialog)
+        if (state === undefined) this.#answer(id, `NOK|${texts.unknownDialog}`)
+        else this.#write(encodeFrame(`${this.#id()}|response|${id}|OK`, Buffer.from(state)))
+        return
+      }
+      case 'dialog_install': {
+        const problem = dialogs.install(this, command.state, command.nextHop)
+        this.#answer(id, problem === undefined ? 'OK' : `NOK|${problem}`)
+        return
+      }
+      case 'dialog_forget':
+        dialogs.forget(this, command.dialog)
+        this.#answer(id, 'OK')
         return
     }
   }

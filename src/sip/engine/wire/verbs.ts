@@ -8,6 +8,8 @@ export type Command =
   | { verb: 'ping'; id: string }
   | { verb: 'sip'; id: string; transaction: string; dialog: string; nextHop: string; sip: AppMessage }
   | { verb: 'proxy'; id: string; transaction: string; options: ProxyFields; sip: AppMessage }
+  | { verb: 'dialog_read' | 'dialog_forget'; id: string; dialog: string }
+  | { verb: 'dialog_install'; id: string; nextHop: string; state: string }
 
 export interface ProxyFields {
   recordRoute: boolean
@@ -30,6 +32,12 @@ export class VerbError extends Error {
   }
 }
 
+/**
+ * What the answer to `authenticate` names as the version: srf reads drachtio-server's numbers in it, and what follows says
+ * that this engine knows the verbs `dialog_…`, which no drachtio-server does.
+ */
+export const engineVersion = 'v0.9.10+dialogs'
+
 /** Reads one payload. Throws VerbError. */
 export function parseCommand(payload: Buffer): Command {
   const cr = payload.indexOf('\r\n')
@@ -49,6 +57,11 @@ export function parseCommand(payload: Buffer): Command {
       return { verb, id, transaction: first, dialog: second, nextHop: third, sip: cutMessage(id, payload, cr) }
     case 'proxy':
       return { verb, id, transaction: first, options: proxyFields(fields), sip: cutMessage(id, payload, cr) }
+    case 'dialog_read':
+    case 'dialog_forget':
+      return { verb, id, dialog: first }
+    case 'dialog_install':
+      return { verb, id, nextHop: first, state: cr < 0 ? '' : payload.toString('utf8', cr + 2) }
     default:
       throw new VerbError(id, `unknown verb ${verb.slice(0, 32)}`)
   }

@@ -1,0 +1,53 @@
+import { parseUri } from '../message/uri.ts'
+import type { App } from './app.ts'
+import type { Ground, Keeper } from './ground.ts'
+import { dialogOf, readState, stateOf } from './state.ts'
+import type { Uas } from './uas.ts'
+
+/** Dialogs that leave this engine and come to it, as an application wants it. */
+export interface Moving {
+  /** The state of the application's confirmed INVITE dialog of that id as JSON; undefined when there is none. */
+  read(app: App, id: string): string | undefined
+  /**
+   * Makes a dialog known that belongs to `app` from now on. Of one that is known already only the way is changed. `via` is
+   * its next hop, '' when route set and target decide. Returns why not.
+   */
+  install(app: App, state: string, via: string): string | undefined
+  /** Forgets a dialog without a word to its peer. */
+  forget(app: App, id: string): void
+}
+
+export function createMoving(ground: Ground, keeper: Keeper, uas: Pick<Uas, 'adopt'>): Moving {
+  const { dialogs } = ground
+
+  return {
+    read(app, id) {
+      const dialog = dialogs.byId(id)
+      const is = dialog?.app === app && dialog.confirmed && dialog.kind === 'INVITE'
+      return is ? JSON.stringify(stateOf(dialog)) : undefined
+    },
+    install(app, text, viaText) {
+      const state = readState(text)
+      if (state === undefined) return 'malformed dialog state'
+      const via = viaText === '' ? undefined : parseUri(viaText)
+      if (viaText !== '' && via === undefined) return 'malformed next hop'
+      const known = dialogs.match(state.callId, state.localTag, state.remoteTag)
+      if (known && !known.app.closed) {
+        if (known.app !== app || !known.confirmed) return 'the dialog lives here already'
+        known.via = via
+        known.foreignContact = true
+        return undefined
+      }
+      const dialog = dialogOf(state, app, ground.noFlow())
+      dialog.via = via
+      dialogs.add(dialog)
+      if (state.session) keeper.resume(dialog, state.session)
+      uas.adopt(dialog)
+      return undefined
+    },
+    forget(app, id) {
+      const dialog = dialogs.byId(id)
+      if (dialog?.app === app) dialogs.end(dialog)
+    },
+  }
+}
