@@ -14,8 +14,20 @@ const ci = process.env.CI !== undefined && process.env.CI !== 'false'
 // program on the PATH → Debian package that brings it
 const tools = {
   unit: {},
-  contract: { 'redis-server': 'redis-server', chromium: 'chromium', ffmpeg: 'ffmpeg' },
-  scenario: { 'redis-server': 'redis-server', chromium: 'chromium', baresip: 'baresip', ffprobe: 'ffmpeg' },
+  contract: {
+    'redis-server': 'redis-server',
+    'redis-sentinel': 'redis-sentinel',
+    'nats-server': 'nats-server',
+    chromium: 'chromium',
+    ffmpeg: 'ffmpeg',
+  },
+  scenario: {
+    'redis-server': 'redis-server',
+    'nats-server': 'nats-server',
+    chromium: 'chromium',
+    baresip: 'baresip',
+    ffprobe: 'ffmpeg',
+  },
   interop: {
     chromium: 'chromium',
     sipp: 'sip-tester',
@@ -24,6 +36,11 @@ const tools = {
     'avahi-daemon': 'avahi-daemon',
     'avahi-resolve': 'avahi-utils',
     'dbus-daemon': 'dbus',
+    dnsmasq: 'dnsmasq-base',
+    nsd: 'nsd',
+    'nats-server': 'nats-server',
+    'redis-server': 'redis-server',
+    'redis-sentinel': 'redis-sentinel',
   },
   // Nine browsers at once; by wish only, because a shared machine of two cores is too small for them to keep time.
   heavy: { chromium: 'chromium' },
