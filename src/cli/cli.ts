@@ -37,6 +37,7 @@ async function addCommands(program: Command, load: Load, first: string | undefin
     status: async () => (await import('./status.ts')).addStatus,
     media: async () => (await import('./media.ts')).addMedia,
     dns: async () => (await import('./dns.ts')).addDns,
+    pair: async () => (await import('./pair.ts')).addPair,
     doctor: async () => (await import('./doctor.ts')).addDoctor,
     config: async () => (await import('./config.ts')).addConfig,
   }

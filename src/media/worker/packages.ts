@@ -90,7 +90,8 @@ function aptGet(args: string[], env: NodeJS.ProcessEnv, logFile: string): Promis
   }).finally(() => closeSync(output))
 }
 
-function onPath(program: string, env: NodeJS.ProcessEnv): boolean {
+/** Whether a program is there for this user. */
+export function onPath(program: string, env: NodeJS.ProcessEnv): boolean {
   return (env['PATH'] ?? '').split(delimiter).some(folder => {
     try {
       accessSync(join(folder, program), constants.X_OK)
