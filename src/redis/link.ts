@@ -75,7 +75,9 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
       log.error({ operation, why: reason, redis: where }, 'redis does not serve us')
       events.emit('storeFailed', { store: 'redis', operation, message: error.message })
     }
-    if (was) for (const listener of [...listeners]) listener(false)
+    if (!was) return
+    subscriber.renew()
+    for (const listener of [...listeners]) listener(false)
   }
 
   function probeLater(): void {
@@ -104,7 +106,7 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
     healthy = true
     reason = ''
     clearTimeout(probeTimer)
-    subscriber.renew()
+    subscriber.hasten()
     if (reported) {
       log.info({ redis: where }, 'redis serves us again')
       events.emit('storeRecovered', { store: 'redis' })

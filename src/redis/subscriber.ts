@@ -5,6 +5,8 @@ export interface Subscriber {
   subscribe(channel: string, listener: (message: string) => void, onBack?: () => void): Promise<() => void>
   /** Takes a new connection, because the present one may be dead or lead to a server that is no master any more. */
   renew(): void
+  /** Connects now, if it waits to try again. */
+  hasten(): void
   close(): void
 }
 
@@ -127,6 +129,10 @@ export function createSubscriber(deps: SubscriberDeps): Subscriber {
       }
     },
     renew,
+    hasten() {
+      failures = 0
+      connect()
+    },
     close() {
       closed = true
       clearInterval(check)
