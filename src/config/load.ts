@@ -34,8 +34,17 @@ export function loadConfig(environment: NodeJS.ProcessEnv, given?: string): Load
 export function complete(values: object): Config {
   const whole = structuredClone(values) as Config
   const problems = fill(whole, path => path)
+  if (problems.length === 0) problems.push(...contradictions(whole))
   if (problems.length > 0) throw new Refusal('bad-config', problems.join('\n'))
   return deepFreeze({ ...whole, data: isAbsolute(whole.data) ? whole.data : resolve(projectRoot, whole.data) })
+}
+
+/** Settings that are each right, and wrong together. */
+function contradictions({ cluster, sip }: Config): string[] {
+  if (cluster.name === '' || cluster.replication === 'none' || sip.engine === 'embedded') return []
+  const why =
+    'a drachtio-server answers BYE and UPDATE of dialogs that it does not know with 481 by itself and cannot be given any'
+  return [`cluster.replication: ${cluster.replication} does not go with sip.engine: drachtio, because ${why}; use none`]
 }
 
 function readText(file: string, mustExist: boolean): string | undefined {

@@ -93,3 +93,13 @@ test('docs/config.md and config/vaartha.yaml are what the schema says', () => {
   assert.equal(load(configSample()).sip.tcp, 5060)
   assert.equal(read('config/vaartha.yaml'), configSample(), 'run `npm run docs`')
 })
+
+test('an external engine cannot take over calls, and the configuration says so', () => {
+  const sip = { engine: 'drachtio' }
+  for (const replication of ['lazy', 'hot-standby']) {
+    const wrong = { sip, cluster: { name: 'a', replication } }
+    assert.throws(() => complete(wrong), { code: 'bad-config', message: /sip\.engine: drachtio, because .* 481/ })
+  }
+  assert.equal(complete({ sip, cluster: { name: 'a', replication: 'none' } }).sip.engine, 'drachtio')
+  assert.equal(complete({ sip }).cluster.replication, 'hot-standby')
+})

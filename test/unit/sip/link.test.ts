@@ -73,6 +73,7 @@ test('an external engine: says the secret, routes, and comes back after a lost c
   const fake = await createFakeServer('s3cret')
   const link = await connectSip(fake.config(), deps)
   assert.equal(link.engine, 'drachtio')
+  assert.equal(link.dialogs, undefined)
   assert.deepEqual(
     link.points().map(point => [point.protocol, point.address, point.port]),
     [
@@ -125,4 +126,15 @@ test('closing lets requests under way be answered, refuses new calls, and waits 
   await closed
   assert.ok(performance.now() - begin < 1000)
   phone.close()
+})
+
+test('dialogs of the embedded engine are asked for over its connection, and refused without one', async () => {
+  const link = await connectSip({ ...defaults, tls: 0 }, deps)
+  assert.ok(link.dialogs)
+  assert.equal(await link.dialogs.read('x'), undefined)
+  const asked = link.dialogs.read('x')
+  const refused = assert.rejects(asked, { code: 'server-error' })
+  await link.close()
+  await refused
+  await assert.rejects(link.dialogs.read('x'), { code: 'server-error' })
 })
