@@ -33,6 +33,8 @@ export interface Facts {
   callChanged: { id: string; change: 'held' | 'resumed' | 'media' | 'transferred' | 'recording' }
   /** `result`: how it ended, in one word; `status`: the final SIP status given to the caller, 200 when it was answered. */
   callEnded: { id: string; from: string; to: string; result: CallResult; status: number; seconds: number }
+  /** A call of another node came here, `node` is the life that had it. */
+  callTaken: { id: string; from: string; to: string; node: string }
   /** A SIP message passed the engine. `status` is 0 in a request. */
   sipMessage: { direction: 'in' | 'out'; method: string; status: number; protocol: Protocol }
   /** Something that arrived was no SIP message or broke a limit. */

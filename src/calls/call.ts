@@ -1,34 +1,36 @@
 import { Refusal } from '../errors.ts'
-import type { CallResult } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { LegEvent } from '../media/media.ts'
 import type { RecordedLeg } from '../records/records.ts'
-import { type Anchor, type End, endOf } from './anchor.ts'
-import { acknowledge, answerThrough, early, onMedia } from './anchored.ts'
+import { type Anchor, End, endOf } from './anchor.ts'
+import { onMedia } from './anchored.ts'
 import type { CallContext, CallState, CallView } from './context.ts'
 import { readDigit } from './dtmf.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
-import { accepting, asserted, flat, fromAnswer, type Party, tagOf } from './headers.ts'
+import { flat, fromAnswer, type Party, tagOf } from './headers.ts'
 import { passOn } from './in-dialog.ts'
-import { Leg, type LegOwner } from './leg.ts'
+import { Leg, type LegOwner, restoreLeg } from './leg.ts'
+import { type Answering, type Ending, Opening } from './opening.ts'
 import { resultOf } from './outcome.ts'
-import { createProgress, type Progress } from './progress.ts'
-import { type Ack, type Headers, type Incoming, type Message, type Reply, type Response, reply } from './sip.ts'
+import { type Ack, type Incoming, type Message, type Reply, type Response, reply } from './sip.ts'
+import type { CallSnapshot, LegSnapshot } from './snapshot.ts'
 import { Taping } from './taping.ts'
 import { isMeant, type Replaces } from './transfer.ts'
 
-export interface Ending {
-  /** Status for a caller that has no answer yet; 200 for an answered call. */
-  status: number
-  /** In words, for the record. */
-  reason: string
-  result?: CallResult
-  headers?: Headers
-  /** Reason header for the BYE or CANCEL that the others get. */
-  cause?: Headers
+/** What a call is known by from its beginning. */
+interface Birth {
+  id: string
+  from: string
+  to: string
+  /** In ms since 1970. */
+  started: number
+  callerEnd: End
+  /** Who is in its record whatever comes. */
+  involved: readonly RecordedLeg[]
+  unrecorded: boolean
 }
 
-/** One call: the caller's leg, the branches that ring or the leg that answered, and one way to end. */
+/** One call: the caller's INVITE until its answer, the branches that ring or the leg that answered, and one way to end. */
 export class Call implements LegOwner {
   readonly id: string
   /** AORs of the two parties; a transfer changes them. */
@@ -53,54 +55,65 @@ export class Call implements LegOwner {
   transfers = 0
   /** A dialog that is not one of the two yet, and is ended with the call. */
   coming: Leg | undefined
+  /** Other nodes can find it: its end must be told. */
+  kept = false
   /** Resolves when the call is answered or has ended unanswered. */
   readonly settled: Promise<void>
   #settle: () => void = () => undefined
   /** Resolves when every BYE of the ended call is answered. */
   done: Promise<unknown> = Promise.resolve()
   readonly #context: CallContext<Call>
-  readonly #req: Incoming
-  readonly #res: Reply
-  readonly #caller: Party
-  readonly #started: number
+  readonly #birth: Birth
+  #opening: Opening | undefined
   #answered: number | undefined
-  #cancelledByCaller = false
-  readonly #progress: Progress
-  /** The ACK that the callee of a late offer still waits for. */
-  #owedAck: Ack | undefined
-  #early: Leg | undefined
   /** AORs that joined without being rung by this call. */
   readonly #joined: RecordedLeg[] = []
 
-  constructor(context: CallContext<Call>, id: string, req: Incoming, res: Reply, caller: Party, to: string) {
+  private constructor(context: CallContext<Call>, birth: Birth) {
     this.#context = context
-    this.#req = req
-    this.#res = res
-    this.#caller = caller
+    this.#birth = birth
     this.settled = new Promise(resolve => {
       this.#settle = resolve
     })
-    this.#started = context.now()
-    this.id = id
-    this.anchor = context.anchor(id)
-    this.callerEnd = endOf(req)
-    this.from = this.#aorOf(caller)
-    this.to = to
-    this.log = context.log.child({ call: id, from: this.from, to })
-    this.#progress = createProgress({
-      srf: context.srf,
-      req,
-      res,
-      ended: () => this.ended,
-      bodyFor: (branch, sdp) => early(this, branch, sdp),
-      onSent: sent => {
-        if (res.stackDialogId && !this.ended) this.#callerLeg(res.stackDialogId).toTag = tagOf(sent?.get('To'))
-      },
-    })
-    req.on('cancel', cancel => this.#onCancel(cancel))
-    req.on('update', (update, answer) => this.onRequest(this.#callerLeg(req.stackDialogId ?? ''), update, answer))
-    context.events.emit('callStarted', { id, from: this.from, to })
-    this.log.info('call started')
+    this.id = birth.id
+    this.from = birth.from
+    this.to = birth.to
+    this.callerEnd = birth.callerEnd
+    this.anchor = context.anchor(birth.id)
+    this.log = context.log.child({ call: birth.id, from: birth.from, to: birth.to })
+  }
+
+  /** A call that an INVITE begins. */
+  static open(
+    context: CallContext<Call>,
+    about: { id: string; caller: Party; to: string; unrecorded: boolean },
+    req: Incoming,
+    res: Reply,
+  ): Call {
+    const { id, caller, to, unrecorded } = about
+    const from = `sip:${caller.user}@${context.domain}`
+    const involved = [{ aor: from, userAgent: req.get('User-Agent') ?? '' }]
+    const birth = { id, from, to, started: context.now(), callerEnd: endOf(req), involved, unrecorded }
+    const call = new Call(context, birth)
+    call.#opening = new Opening(context, call, req, res, caller)
+    context.events.emit('callStarted', { id, from, to })
+    call.log.info('call started')
+    return call
+  }
+
+  /** An answered call of another node. */
+  static restore(context: CallContext<Call>, snapshot: CallSnapshot): Call {
+    const { involved, held, transfers, answered } = snapshot
+    const [first, second] = snapshot.legs.map(leg => ({ leg, end: new End(leg.profile, leg.address) }))
+    const call = new Call(context, { ...snapshot, callerEnd: first!.end, involved })
+    call.legs = [first!, second!].map(({ leg, end }) => restoreLeg(context.srf, call, leg, end))
+    call.#answered = answered
+    call.held = held
+    call.transfers = transfers
+    call.kept = true
+    call.state = 'answered'
+    call.#settle()
+    return call
   }
 
   get answered(): boolean {
@@ -122,7 +135,7 @@ export class Call implements LegOwner {
       from: this.from,
       to: this.to,
       state: this.state,
-      since: new Date(this.#started).toISOString(),
+      since: new Date(this.#birth.started).toISOString(),
       ...(this.#answered === undefined ? {} : { answered: new Date(this.#answered).toISOString() }),
       recording: this.taping.on,
       legs: this.#recordedLegs(),
@@ -131,12 +144,24 @@ export class Call implements LegOwner {
 
   /** The body of the caller's INVITE; undefined for a late offer. */
   get offered(): string | undefined {
-    return this.#req.body || undefined
+    return this.#opening?.offered
+  }
+
+  /** Set where other nodes must be able to find the call before its caller hears of the answer. */
+  get keepFirst(): ((answering: Answering) => Promise<void>) | undefined {
+    const { keeping } = this.#context
+    return keeping.waits ? answering => keeping.first(this, answering) : undefined
+  }
+
+  /** False when another node may have the call by now: nothing is said for it here any more. */
+  isOurs(): boolean {
+    return !this.kept || this.#context.keeping.owns(this.id)
   }
 
   /** The leg, or the ringing branch, that a Replaces header means. */
   locate(replaces: Replaces): { leg?: Leg; branch?: Branch } | undefined {
-    const leg = [...this.legs, this.#early].find(one => one && !one.ended && !one.replaced && one.isMeantBy(replaces))
+    const leg =
+      this.legs.find(one => !one.ended && !one.replaced && one.isMeantBy(replaces)) ?? this.#opening?.locate(replaces)
     if (leg) return { leg }
     const branch = this.forks
       .flatMap(fork => fork.branches)
@@ -148,12 +173,14 @@ export class Call implements LegOwner {
   }
 
   onRequest(leg: Leg, req: Incoming, res: Reply): void {
+    if (!this.isOurs()) return this.#context.onStray(req, res)
+    this.touch()
     if (req.method === 'REFER' && leg.confirmed && !leg.replaced) return this.#context.onRefer(this, leg, req, res)
     if (req.method === 'BYE' && (leg.replaced || leg === this.leaving)) {
       if (req.source === 'network') reply(res, 200)
       return leg.drop()
     }
-    if (req.method === 'PRACK' && leg === this.#early) return this.#progress.prack(req, res)
+    if (req.method === 'PRACK' && this.#opening?.prack(leg, req, res)) return
     const key = req.method === 'INFO' ? readDigit(req) : undefined
     if (key) this.#context.onDigit(this, leg, key.digit)
     passOn(this, leg, req, res)
@@ -168,33 +195,36 @@ export class Call implements LegOwner {
     if (response.status === 100 || response.status === 199) return response.has('RSeq') ? ack() : undefined
     if (this.state === 'starting') {
       this.state = 'ringing'
-      const ms = this.#context.now() - this.#started
+      const ms = this.#context.now() - this.#birth.started
       this.#context.events.emit('callRinging', { id: this.id, to: this.to, ms })
     }
-    this.#progress.on(branch, response, ack)
+    this.#opening?.onProgress(branch, response, ack)
   }
 
   onAnswer(branch: Branch, response: Response, ack: Ack, callee: Party): void {
     const leg = this.calleeLeg(branch, response, callee)
-    leg.localSdp = branch.body ?? this.#req.body ?? ''
+    leg.localSdp = branch.body ?? this.offered ?? ''
     this.connect(leg, response, ack)
   }
 
   /** Gives the caller what `leg` has answered to its INVITE, and so makes the call. */
   connect(leg: Leg, response: Message, ack: Ack): void {
-    // An INVITE without an offer gets it in the 2xx, and the answer comes in the caller's ACK (RFC 3264 section 4).
-    const late = !this.#req.body && !this.#progress.prackSdp
-    if (late) this.#owedAck = ack
-    else ack()
-    this.coming = leg
-    this.#progress.inOrder(() => {
-      const body = answerThrough(this, leg, response.body || undefined)
-      if (!(body instanceof Promise)) return this.#accept(leg, response, body, late, ack)
-      body.then(
-        made => this.#accept(leg, response, made, late, ack),
-        (error: unknown) => this.fail(error),
-      )
-    })
+    this.#opening?.connect(leg, response, ack)
+  }
+
+  /** The caller has its answer. */
+  onAnswered(caller: Leg, callee: Leg): void {
+    const { now, events } = this.#context
+    const { id, from, to } = this
+    this.legs = [caller, callee]
+    this.coming = undefined
+    this.#answered = now()
+    this.state = 'answered'
+    const ms = this.#answered - this.#birth.started
+    events.emit('callAnswered', { id, from, to, ms })
+    this.log.info({ ms, by: callee.party.user }, 'call answered')
+    this.#context.keeping.answered(this)
+    this.#settle()
   }
 
   /** Ends it for an error that is a Refusal or a bug. */
@@ -202,51 +232,6 @@ export class Call implements LegOwner {
     if (!(error instanceof Refusal)) this.log.error({ err: error }, 'call failed by a bug')
     const refusal = error instanceof Refusal ? error : new Refusal('server-error')
     this.end({ status: refusal.sipStatus, reason: refusal.message, headers: flat(refusal.headers) })
-  }
-
-  #accept(leg: Leg, response: Message, body: string | undefined, late: boolean, ack: Ack): void {
-    const { now, events, config, domain } = this.#context
-    const { told, prackSdp } = this.#progress
-    leg.remoteSdp ||= told
-    const headers: Headers = {
-      ...fromAnswer(response),
-      ...accepting(this.#req, config),
-      ...asserted(leg.party, domain),
-    }
-    if (leg.end.leg !== undefined || this.callerEnd.leg !== undefined) headers['Content-Type'] = 'application/sdp'
-    reply(this.#res, 200, { headers, body }, (error, sent) => {
-      if (error || this.ended) {
-        this.#owedAck?.()
-        this.#owedAck = undefined
-        void leg.bye()
-        if (!error)
-          void new Leg(this.#context.srf, this, this.#caller, this.#res.stackDialogId ?? '', this.callerEnd).bye()
-        // The caller has cancelled in this very moment; the engine has answered it.
-        return this.end({ status: 487, reason: 'cancelled', result: 'cancelled' })
-      }
-      const caller = this.#callerLeg(this.#res.stackDialogId ?? '')
-      caller.learn(this.#req)
-      caller.toTag = tagOf(sent?.get('To'))
-      caller.confirmed = true
-      caller.localSdp = body || told
-      caller.remoteSdp = prackSdp || caller.remoteSdp
-      leg.localSdp = prackSdp || leg.localSdp
-      this.#owedAck = undefined
-      if (late) {
-        caller.onAck = answer => {
-          caller.learn(answer)
-          acknowledge(this, caller, leg, answer, ack)
-        }
-      }
-      this.legs = [caller, leg]
-      this.coming = undefined
-      this.#answered = now()
-      this.state = 'answered'
-      const ms = this.#answered - this.#started
-      events.emit('callAnswered', { id: this.id, from: this.from, to: this.to, ms })
-      this.log.info({ ms, by: leg.party.user }, 'call answered')
-      this.#settle()
-    })
   }
 
   /** A 2xx that nobody waits for any more: acknowledged, then ended (RFC 3261 section 13.2.2.4). */
@@ -266,6 +251,12 @@ export class Call implements LegOwner {
 
   changed(change: 'held' | 'resumed' | 'media' | 'transferred' | 'recording'): void {
     this.#context.events.emit('callChanged', { id: this.id, change })
+    this.touch()
+  }
+
+  /** Something is not as it was kept. */
+  touch(): void {
+    if (this.kept) this.#context.keeping.touch(this)
   }
 
   /** `come` takes the place of `went`, whose BYE is the caller's to send; the record names who talks last. */
@@ -296,27 +287,38 @@ export class Call implements LegOwner {
   /** The one way a call ends; what comes after the first time is left out. */
   end(how: Ending): void {
     if (this.state === 'ended') return
+    if (!this.isOurs()) return this.lose()
     this.state = 'ended'
     const cause = how.cause ?? {}
-    this.#progress.close()
-    this.#owedAck?.()
-    this.#owedAck = undefined
     for (const fork of this.forks) fork.cancel(cause)
-    if (!this.answered && !this.#cancelledByCaller) {
-      reply(this.#res, how.status, { ...(how.headers ? { headers: how.headers } : {}) })
-    }
+    this.#opening?.close(this.answered, how)
     const byes = this.legs.map(leg => leg.bye(cause))
     if (this.coming) byes.push(this.coming.bye(cause))
-    if (this.#early && !this.#early.confirmed) this.#early.drop()
-    if (!this.answered) this.callerEnd.close()
-    this.done = Promise.all([...byes, this.#context.stopRecording(this)])
-    this.#report(how)
+    const reported = this.#report(how)
+    this.done = Promise.all([...byes, reported, this.#context.stopRecording(this)])
     this.#settle()
     this.#context.onEnd(this)
   }
 
-  #report(how: Ending): void {
-    const { now, events, records } = this.#context
+  /** It is another node's by now, or is to be: our copy goes without a word to anybody. */
+  lose(): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
+    for (const fork of this.forks) fork.cancel({})
+    for (const leg of [...this.legs, this.coming]) {
+      if (leg === undefined) continue
+      leg.drop()
+      this.#context.keeping.forget(leg.id)
+    }
+    this.#opening?.close(this.answered, { status: 503, reason: 'at another node' })
+    this.done = this.#context.stopRecording(this)
+    this.#settle()
+    this.#context.onEnd(this)
+    this.log.info('call goes on at another node')
+  }
+
+  async #report(how: Ending): Promise<void> {
+    const { now, events, records, keeping } = this.#context
     const ended = now()
     const seconds = this.#answered === undefined ? 0 : Math.round((ended - this.#answered) / 1000)
     const status = this.answered ? 200 : how.status
@@ -325,35 +327,33 @@ export class Call implements LegOwner {
     events.emit('callEnded', { id, from, to, result, status, seconds })
     const { since: started, answered, legs } = this.view()
     const times = { started, ...(answered === undefined ? {} : { answered }), ended: new Date(ended).toISOString() }
-    records.add({ id, from, to, ...times, seconds, result, status, reason: how.reason, legs })
     this.log.info({ result, status, seconds, reason: how.reason }, 'call ended')
-  }
-
-  #onCancel(cancel: Message): void {
-    // The engine has answered the CANCEL with 200 and the INVITE with 487.
-    this.#cancelledByCaller = true
-    const reason = cancel.get('Reason')
-    this.end({ status: 487, reason: 'cancelled', result: 'cancelled', cause: reason ? { Reason: reason } : {} })
-  }
-
-  #callerLeg(id: string): Leg {
-    if (this.#early && this.#early.id === id) return this.#early
-    this.#early = new Leg(this.#context.srf, this, this.#caller, id, this.callerEnd)
-    this.#early.learn(this.#req)
-    return this.#early
+    // Of two nodes that saw it end only one writes that down.
+    const ours = !this.kept || (await keeping.end(this))
+    if (this.#birth.unrecorded || !ours) return
+    records.add({ id, from, to, ...times, seconds, result, status, reason: how.reason, legs })
   }
 
   /** The dialog that a 2xx of a branch has made. */
   calleeLeg(branch: Branch, response: Response, party: Party): Leg {
     const leg = new Leg(this.#context.srf, this, party, dialogIdOf(response, branch.sent!), branch.end)
     leg.learn(response)
+    leg.device = { ...leg.device, ...branch.target.device }
     leg.toTag = tagOf(response.get('To'))
     leg.confirmed = true
     return leg
   }
 
+  /** What another node has to know of it, when these are its legs and what is known of their dialogs. */
+  snapshot(legs: readonly [LegSnapshot, LegSnapshot]): CallSnapshot {
+    const { id, from, to, held, transfers } = this
+    const { started, unrecorded } = this.#birth
+    const answered = this.#answered ?? this.#context.now()
+    const involved = this.#recordedLegs()
+    return { id, from, to, started, answered, held, transfers, unrecorded, legs: [...legs], involved }
+  }
+
   #recordedLegs(): RecordedLeg[] {
-    const caller: RecordedLeg = { aor: this.#aorOf(this.#caller), userAgent: this.#req.get('User-Agent') ?? '' }
     const branches = this.forks.flatMap(fork => fork.branches)
     const rung = branches.map(({ target, status }) => ({
       aor: target.aor,
@@ -362,7 +362,7 @@ export class Call implements LegOwner {
       status,
     }))
     const known = new Set(rung.map(leg => leg.aor))
-    return [caller, ...rung, ...this.#joined.filter(leg => !known.has(leg.aor))]
+    return [...this.#birth.involved, ...rung, ...this.#joined.filter(leg => !known.has(leg.aor))]
   }
 
   #aorOf(party: Party): string {

@@ -11,8 +11,7 @@ import { createAnchor } from './anchor.ts'
 import { offerFor, otherOffer, reachable } from './anchored.ts'
 import { Call } from './call.ts'
 import type { CallContext, CallView } from './context.ts'
-import { fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
-import { answerGone } from './leg.ts'
+import { flat, fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
 import { createLocalDialogs, type LocalDialog, type LocalDialogs, type LocalOptions } from './local.ts'
 import { createPickUp } from './pickup.ts'
 import { createCallRecorder } from './recording.ts'
@@ -20,7 +19,8 @@ import { createRefer, type Located, type Receiver, type TransferDeps } from './r
 import { createRinger } from './ring.ts'
 import { calledUser, originOf } from './route.ts'
 import { createServices } from './services.ts'
-import type { Headers, Incoming, Reply, SrfPort } from './sip.ts'
+import { type Headers, type Incoming, type Reply, reply, type SrfPort } from './sip.ts'
+import { createSurvival, type Others, waitFor } from './survival.ts'
 import type { RecordingWish, Tape } from './taping.ts'
 import { hasReplaces, mayReplace, type Replaces } from './transfer.ts'
 
@@ -48,6 +48,8 @@ export interface CallsDeps {
   /** Begins to record a room of the media; without it no call is recorded. */
   record?(wish: RecordingWish): Promise<Tape>
   records: { add(record: CallRecord): void }
+  /** Lets calls outlive this node; absent: it is by itself. */
+  others?: Others | undefined
   events: Events
   log: Logger
   now?(): number
@@ -72,7 +74,7 @@ export interface Calls {
    * the call ends. Throws Refusal: 481 none such, 403 somebody else's, 491 in transfer, or what the far end answers.
    */
   takeOut(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog>
-  /** A request for a dialog that nobody knows: 481. */
+  /** A request for a dialog that this node does not know: carried on with in a call that was another node's, else 481. */
   outOfDialog(req: Request, res: Response): Promise<void>
   list(): CallView[]
   /** Ends a call by an operator's wish; false when there is none of that id. */
@@ -84,6 +86,11 @@ export interface Calls {
    * `not-acceptable-here` when a phone does not follow to this server, `media-unavailable` for two browsers that talk directly.
    */
   record(id: string, on: boolean, by?: string): Promise<void>
+  /**
+   * Takes no new calls from now on (503), gives those that are answered to another node, and waits at most `limitMs` for
+   * those that cannot go. Resolves with the number that is left.
+   */
+  drain(limitMs: number): Promise<number>
   /** Ends all calls and waits for their BYEs, at most 4 seconds. */
   close(): Promise<void>
 }
@@ -97,6 +104,7 @@ export function createCalls(deps: CallsDeps): Calls {
   const srf = deps.srf as unknown as SrfPort
   const calls = new Map<string, Call>()
   let closing = false
+  const survival = createSurvival({ ...deps, others: deps.others })
   const context: CallContext<Call> = {
     srf,
     domain,
@@ -109,21 +117,38 @@ export function createCalls(deps: CallsDeps): Calls {
     onRefer: (call, leg, req, res) => refer(call, leg, req, res),
     onDigit: (call, leg, digit) => recorder.press(call, leg, digit),
     stopRecording: call => recorder.stop(call),
-    onEnd: call => calls.delete(call.id),
+    onEnd(call) {
+      calls.delete(call.id)
+      survival.forget(call)
+    },
+    onStray: (req, res) => void stray(req, res),
+    keeping: survival.keeping,
   }
   const recorder = createCallRecorder({ ...deps, rule: config.record, now })
   const ringer = createRinger({ ...deps, srf })
   const adopt: TransferDeps['adopt'] = (leg, options) => local.adopt(leg, leg.end, options)
   const taking = { ...deps, srf, ringer, domain, isOwn, config, locate, adopt }
+  survival.start(context, calls)
   const refer = createRefer(taking)
   const pickUp = createPickUp(taking)
 
-  function locate(replaces: Replaces): Located | undefined {
+  async function locate(replaces: Replaces): Promise<Located | undefined> {
     for (const call of calls.values()) {
       const found = call.locate(replaces)
       if (found) return { call, ...found }
     }
-    return undefined
+    return survival.locate(replaces)
+  }
+
+  /** A request inside a dialog that was ours a moment ago. */
+  async function stray(req: Incoming, res: Reply): Promise<void> {
+    try {
+      await survival.onStray(req, res)
+    } catch (error) {
+      if (!(error instanceof Refusal)) log.error({ err: error }, 'a request inside a dialog failed by a bug')
+      const refusal = error instanceof Refusal ? error : new Refusal('server-error')
+      reply(res, refusal.sipStatus, { headers: flat(refusal.headers) })
+    }
   }
 
   const local = createLocalDialogs({ ...deps, srf, media, ringer })
@@ -145,8 +170,8 @@ export function createCalls(deps: CallsDeps): Calls {
     if (hasReplaces(req)) return pickUp(req, res, party)
     const to = calledUser(req.uri, isOwn)
     if (services.has(to)) return services.answer(to, req, res, party)
-    const kept = passing.unrecorded ? { ...context, records: { add: () => undefined } } : context
-    const call = new Call(kept, uuid(), req, res, party, `sip:${to}@${domain}`)
+    const about = { id: uuid(), caller: party, to: `sip:${to}@${domain}`, unrecorded: passing.unrecorded === true }
+    const call = Call.open(context, about, req, res)
     calls.set(call.id, call)
     try {
       await ring(call, req, party, to, passing.headers)
@@ -186,7 +211,7 @@ export function createCalls(deps: CallsDeps): Calls {
   }
 
   async function takeOut(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog> {
-    const found = locate(replaces)
+    const found = await locate(replaces)
     if (!found?.leg?.confirmed || found.call.state !== 'answered') throw new Refusal('no-such-call')
     const { call, leg } = found
     if (!mayReplace(user, leg.party.user)) throw new Refusal('forbidden')
@@ -214,7 +239,7 @@ export function createCalls(deps: CallsDeps): Calls {
       // A REFER outside a call would make this server call whomever a stranger names.
       const stray = request.method === 'REFER' && tagOf(request.get('To')) === ''
       if (stray) throw new Refusal('forbidden', 'Transfers are asked for inside a call')
-      answerGone(request as unknown as Incoming, response as unknown as Reply)
+      await survival.onStray(request as unknown as Incoming, response as unknown as Reply)
     },
     list: () => [...[...calls.values()].map(call => call.view()), ...services.list()],
     hangUp(id) {
@@ -227,8 +252,23 @@ export function createCalls(deps: CallsDeps): Calls {
       if (call === undefined) throw new Refusal('no-such-call', 'there is no such call')
       await (on ? recorder.start(call, by) : recorder.end(call, by))
     },
+    async drain(limitMs) {
+      closing = true
+      const kept = new Set<Call>()
+      const isGone = () => {
+        for (const call of calls.values()) {
+          if (call.state !== 'answered' || call.leaving || call.moving || kept.has(call)) continue
+          kept.add(call)
+          survival.giveAway(call).catch((error: unknown) => call.fail(error))
+        }
+        return calls.size + services.list().length === 0
+      }
+      await waitFor(isGone, limitMs)
+      return calls.size + services.list().length
+    },
     async close() {
       closing = true
+      survival.close()
       const open = [...calls.values()]
       for (const call of open) call.end({ status: 503, reason: 'the server stops', result: 'failed' })
       let timer: NodeJS.Timeout | undefined

@@ -3,6 +3,7 @@ import type { Logger } from '../log.ts'
 import type { CallRecord, RecordedLeg } from '../records/records.ts'
 import type { Anchor } from './anchor.ts'
 import type { Leg } from './leg.ts'
+import type { Answering } from './opening.ts'
 import type { Incoming, Reply, SrfPort } from './sip.ts'
 
 export type CallState = 'starting' | 'ringing' | 'answered' | 'ended'
@@ -37,4 +38,25 @@ export interface CallContext<C> {
   /** Resolves when what was recorded of the call is kept; none is on then. */
   stopRecording(call: C): Promise<void>
   onEnd(call: C): void
+  /** A request for a dialog that is not ours, or not any more. */
+  onStray(req: Incoming, res: Reply): void
+  keeping: Keeping<C>
+}
+
+/** Where calls are kept, so that other nodes can go on with them. */
+export interface Keeping<C> {
+  /** Whether the caller waits for its answer until the call is kept. */
+  readonly waits: boolean
+  /** Keeps a call whose caller is about to hear of the answer. Never rejects. */
+  first(call: C, answering: Answering): Promise<void>
+  /** Its caller has heard of the answer. */
+  answered(call: C): void
+  /** Keeps it anew, soon. */
+  touch(call: C): void
+  /** It has ended here; true when its record is ours to write. */
+  end(call: C): Promise<boolean>
+  /** Whether we may act for it. Costs nothing. */
+  owns(id: string): boolean
+  /** Lets a dialog of that id go without a word to its peer. */
+  forget(id: string): void
 }

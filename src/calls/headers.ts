@@ -95,6 +95,15 @@ export function readAddress(
   }
 }
 
+/** The device that a Contact names; nothing where there is none. */
+export function readDevice(message: Message): { contact?: string; instance?: string } {
+  const value = message.get('Contact') ?? ''
+  const contact = /<([^>]*)>/.exec(value)?.[1]
+  if (contact === undefined) return {}
+  const instance = /;\s*\+sip\.instance="<([^">]*)>"/i.exec(value)?.[1]
+  return { contact, ...(instance === undefined ? {} : { instance }) }
+}
+
 /** The tag of a From or To value; '' when it has none. */
 export function tagOf(value: string | undefined): string {
   return /;\s*tag=([^;\s>]+)/i.exec(value ?? '')?.[1] ?? ''

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { LegEvent } from '../media/media.ts'
 import type { End } from './anchor.ts'
-import { allow, type Party } from './headers.ts'
+import { allow, type Party, readDevice } from './headers.ts'
 import { speaks } from './sdp.ts'
 import {
   type Ack,
@@ -14,6 +14,7 @@ import {
   type Sent,
   type SrfPort,
 } from './sip.ts'
+import type { Device, LegSnapshot } from './snapshot.ts'
 import { isMeant, type Replaces } from './transfer.ts'
 
 /** The final answer to a request inside a dialog; `response` is absent when it could not even be sent. */
@@ -28,6 +29,10 @@ export interface LegOwner {
   onRequest(leg: Leg, req: Incoming, res: Reply): void
   /** What happens to its media leg. */
   onMedia?(leg: Leg, event: LegEvent): void
+  /** False when its dialogs may be another node's by now: nothing is sent in them. */
+  isOurs?(): boolean
+  /** A request of ours in its dialog was answered. */
+  touch?(): void
 }
 
 /** One dialog of a call as srf and the engine know it: requests in it, both ways, until its BYE. */
@@ -47,6 +52,7 @@ export class Leg {
   asked = false
   /** Methods that the peer allows; '' when it did not say. */
   allow = ''
+  device: Device = { contact: '' }
   /** The tag of whoever answered the INVITE of this dialog. */
   toTag = ''
   /** Set when another leg has taken this one's place, and only its BYE is outstanding. */
@@ -87,6 +93,7 @@ export class Leg {
       this.end.profile = speaks(message.body)
     }
     this.allow = message.get('Allow') ?? this.allow
+    this.device = { ...this.device, ...readDevice(message) }
   }
 
   /** True unless the peer has said that it does not allow `method`. */
@@ -95,8 +102,9 @@ export class Leg {
   }
 
   /** Sends a request in this dialog; never rejects. `onSent` gets the request, to cancel it. */
-  send(method: string, options: SendOptions = {}): Promise<Answer> {
-    return sendIn(this.#srf, this.id, method, {
+  async send(method: string, options: SendOptions = {}): Promise<Answer> {
+    if (this.owner.isOurs?.() === false) return gone
+    const answer = await sendIn(this.#srf, this.id, method, {
       ...options,
       onSent: sent => {
         // srf gives an UPDATE that arrives meanwhile to whatever request of the same Call-ID is pending.
@@ -104,6 +112,8 @@ export class Leg {
         options.onSent?.(sent)
       },
     })
+    this.owner.touch?.()
+    return answer
   }
 
   /**
@@ -145,13 +155,22 @@ export class Leg {
     this.#srf.removeDialog(this)
   }
 
-  /** Ends it because the peer did, or because it never came to be. */
+  /** Ends it because the peer did, because it never came to be, or because it is another node's by now. */
   drop(): void {
     this.ended = true
     this.onAck = undefined
     this.end.close()
     this.#srf.removeDialog(this)
   }
+}
+
+/** A leg of another node's call, in whose engine its dialog has been installed. */
+export function restoreLeg(srf: SrfPort, owner: LegOwner, snapshot: LegSnapshot, end: End): Leg {
+  const { party, device, allow, localSdp, remoteSdp, dialog } = snapshot
+  const leg = new Leg(srf, owner, party, dialog.id, end)
+  Object.assign(leg, { device, allow, localSdp, remoteSdp, confirmed: true })
+  leg.toTag = dialog.caller ? dialog.remoteTag : dialog.localTag
+  return leg
 }
 
 export interface SendOptions {

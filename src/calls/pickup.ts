@@ -22,7 +22,7 @@ export function createPickUp(deps: TransferDeps & { srf: SrfPort }): PickUp {
   return async (req, res, caller) => {
     const replaces = readReplaces(req.get('Replaces') ?? '')
     if (replaces === undefined) throw new Refusal('bad-request', 'Replaces is malformed')
-    const found = locate(replaces)
+    const found = await locate(replaces)
     if (found === undefined) throw new Refusal('no-such-call')
     const { call, leg, branch } = found
     const owner = leg?.party.user ?? /^sip:([^@]*)@/.exec(branch?.target.aor ?? '')?.[1] ?? ''

@@ -33,7 +33,7 @@ export interface TransferDeps {
   domain: string
   isOwn(host: string): boolean
   config: { sessionExpires: number; minSe: number }
-  locate(replaces: Replaces): Located | undefined
+  locate(replaces: Replaces): Promise<Located | undefined>
   adopt(leg: Leg, options: LocalOptions): Promise<LocalDialog>
   /** Who takes in those that are transferred to this user; undefined: it is a person. */
   receiver?(user: string): Promise<Receiver | undefined>
@@ -171,7 +171,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
 
   async function attended(transfer: Transfer, replaces: Replaces): Promise<void> {
     const { call, referrer, stay, tell } = transfer
-    const found = locate(replaces)
+    const found = await locate(replaces)
     const other = found?.call
     if (!found?.leg || !other || other === call) return failed(transfer, 481)
     const own = found.leg

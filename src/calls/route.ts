@@ -17,6 +17,8 @@ export interface Target {
   profile: Profile
   /** The address that its signalling comes from. */
   address: string
+  /** What is known of the phone beyond this contact. */
+  device: { instance?: string; registration: string }
 }
 
 /** The user that a request-URI names. Throws Refusal: another domain is 403 (no relaying), no user 404, foreign scheme 416. */
@@ -69,9 +71,10 @@ export function chooseTargets(
  * elsewhere than they send from. So is one whose connection is gone: nothing else is left to try.
  */
 export function targetOf(binding: Binding): Target {
-  const { contact, aor, userAgent, path, source, protocol, flow } = binding
+  const { contact, aor, userAgent, path, source, protocol, flow, instance } = binding
   const profile: Profile = protocol === 'ws' || protocol === 'wss' ? 'webrtc' : 'plain'
-  const common = { uri: contact, aor, userAgent, profile, address: source.address }
+  const device = { registration: binding.callId, ...(instance === undefined ? {} : { instance }) }
+  const common = { uri: contact, aor, userAgent, profile, address: source.address, device }
   const hop = path[0]
   // A Path is the network's word: it may not choose a flow of ours.
   if (hop !== undefined) return { ...common, proxy: (/<([^>]*)>/.exec(hop)?.[1] ?? hop).replace(/;fl=[^;?]*/gi, '') }

@@ -15,6 +15,7 @@ const facts: Record<FactName, boolean> = {
   callAnswered: true,
   callChanged: true,
   callEnded: true,
+  callTaken: true,
   sipMessage: false,
   malformed: true,
   flowOpened: true,

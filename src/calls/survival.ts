@@ -1,0 +1,147 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Bus } from '../cluster/bus.ts'
+import type { Member, Members } from '../cluster/members.ts'
+import type { Replication } from '../cluster/replication.ts'
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { EngineDialogs } from '../sip/dialogs.ts'
+import type { Call } from './call.ts'
+import type { CallContext } from './context.ts'
+import { createKeeping, type Keeper, keepsNothing } from './keeping.ts'
+import { createReach, type ReachDeps } from './reach.ts'
+import type { Located } from './refer.ts'
+import { type Incoming, type Reply, reply } from './sip.ts'
+import { createTakeover, type TakeoverDeps } from './takeover.ts'
+import type { Replaces } from './transfer.ts'
+
+/** The other nodes, for calls that are to outlive this one. */
+export interface Others {
+  replication: Replication
+  /** Of the embedded engine. */
+  dialogs: EngineDialogs
+  members: Pick<Members, 'life' | 'self' | 'list' | 'find' | 'onDeath'>
+  bus: Pick<Bus, 'ask' | 'answer'>
+  /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
+  pass?: TakeoverDeps['pass']
+}
+
+export interface SurvivalDeps extends Omit<ReachDeps, 'dialogs' | 'isAlive'> {
+  others: Others | undefined
+  log: Logger
+}
+
+/** What keeps calls for other nodes, takes theirs over and gives ours away. */
+export interface Survival {
+  keeping: Keeper
+  /** From now on calls come from other nodes. */
+  start(context: CallContext<Call>, calls: Map<string, Call>): void
+  onStray(req: Incoming, res: Reply): Promise<void>
+  locate(replaces: Replaces): Promise<Located | undefined>
+  /** A call is here no more. */
+  forget(call: Call): void
+  /** Gives an answered call to another node, which has told both phones when this resolves; false when there is none that takes it. */
+  giveAway(call: Call): Promise<boolean>
+  close(): void
+}
+
+const verb = 'calls.take'
+const takeMs = 10_000
+
+export function createSurvival(deps: SurvivalDeps): Survival {
+  const { others } = deps
+  return others === undefined ? alone : createAmongOthers(deps, others)
+}
+
+const alone: Survival = {
+  keeping: keepsNothing,
+  start: () => undefined,
+  onStray: async (req, res) => {
+    if (req.method !== 'ACK' && req.source === 'network') reply(res, 481)
+  },
+  locate: async () => undefined,
+  forget: () => undefined,
+  giveAway: async () => false,
+  close: () => undefined,
+}
+
+function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
+  const { replication, dialogs, members, bus } = others
+  const { log } = deps
+  const keeping = createKeeping({ replication, dialogs, log })
+  const isAlive = (life: string) => life === members.life || members.find(life)?.life === life
+  const reach = createReach({ ...deps, dialogs, isAlive })
+  const ends: (() => void)[] = [() => reach.close()]
+  let takeover: ReturnType<typeof createTakeover> | undefined
+
+  async function adopt({ life, node }: Member): Promise<void> {
+    if (replication.strategy !== 'hot-standby') return
+    try {
+      await takeover?.adopt(life)
+    } catch (error) {
+      // What is left is found when a request for it comes.
+      log.error({ err: error, node }, 'not all calls of a dead node could be taken over')
+    }
+  }
+
+  async function take(question: unknown): Promise<boolean> {
+    if (typeof question !== 'string') throw new Refusal('bad-request')
+    return (await takeover?.take(question)) ?? false
+  }
+
+  /** The node that is to have what we give away: one that is up, as DNS would choose it (RFC 2782). */
+  function heir(): string | undefined {
+    const self = members.self().node
+    return members
+      .list()
+      .filter(({ node, state, roles }) => node !== self && state === 'up' && roles.includes('sip'))
+      .toSorted((a, b) => a.priority - b.priority)[0]?.node
+  }
+
+  async function giveAway(call: Call): Promise<boolean> {
+    const to = heir()
+    const dialog = await keeping.flush(call)
+    if (to === undefined || dialog === undefined || call.ended) return false
+    if (!(await replication.release('call', call.id))) return false
+    let taken: unknown = false
+    try {
+      taken = await bus.ask(to, verb, dialog, takeMs)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      call.log.warn({ to, why: error.message }, 'the other node does not take a call')
+    }
+    // Nobody has it: it is ours again.
+    if (taken !== true && (await takeover?.takeBack(dialog))) return false
+    call.lose()
+    return true
+  }
+
+  return {
+    keeping,
+    start(context, calls) {
+      const { life } = members
+      const pass = others.pass
+      takeover = createTakeover({ replication, dialogs, context, calls, life, pass, bring: reach.bring, log })
+      ends.push(
+        takeover.close,
+        members.onDeath(dead => void adopt(dead)),
+        bus.answer(verb, take),
+        replication.onLost((kind, id) => {
+          if (kind === 'call') calls.get(id)?.lose()
+        }),
+      )
+    },
+    onStray: async (req, res) => takeover?.onStray(req, res),
+    locate: async replaces => takeover?.locate(replaces),
+    forget: reach.forget,
+    giveAway,
+    close() {
+      for (const end of ends) end()
+    },
+  }
+}
+
+/** Waits until there is nothing left, or the time is up. */
+export async function waitFor(isDone: () => boolean, limitMs: number): Promise<void> {
+  const late = performance.now() + limitMs
+  while (!isDone() && performance.now() < late) await wait(50)
+}

@@ -1,0 +1,50 @@
+import type { Binding } from '../location/store.ts'
+import type { DialogState } from '../sip/dialogs.ts'
+import { bytes } from '../sip/engine/message/message.ts'
+import { parseUri } from '../sip/engine/message/uri.ts'
+import { targetOf } from './route.ts'
+import type { Device } from './snapshot.ts'
+
+/** How a phone of another node's call can be asked something now. */
+export interface Way {
+  /** Its contact. */
+  uri: string
+  /** Next hop; undefined: the contact itself. */
+  proxy: string | undefined
+  /** Whether the phone itself has chosen this way since; a guess may fail without harm. */
+  sure: boolean
+}
+
+/**
+ * The way to a phone whose node is gone: another live registration of the same device (RFC 5626), else its contact
+ * itself where it came over UDP with no NAT before it. Undefined: it has to register anew.
+ */
+export function findWay(
+  { target, source }: DialogState,
+  device: Device,
+  bindings: readonly Binding[],
+  isAlive: (node: string) => boolean,
+): Way | undefined {
+  const live = ofDevice({ ...device, contact: device.contact || target }, bindings)
+    .filter(({ flow, node }) => flow !== '' && isAlive(node))
+    .toSorted((a, b) => b.updatedAt - a.updatedAt)[0]
+  if (live !== undefined) {
+    const { uri, proxy } = targetOf(live)
+    return { uri, proxy, sure: true }
+  }
+  const direct = source.protocol === 'udp' && parseUri(bytes(target))?.host === source.address
+  return direct ? { uri: target, proxy: undefined, sure: false } : undefined
+}
+
+/** The bindings of the device; a phone that tells nothing of itself is the only one of its user. */
+function ofDevice(device: Device, bindings: readonly Binding[]): readonly Binding[] {
+  const { contact, instance, registration } = device
+  // A phone without an instance id may be known by another binding of the one that we know its contact by.
+  const known = bindings.find(binding => binding.contact === contact)
+  const [id, call] = [instance ?? known?.instance, registration ?? known?.callId]
+  const own = bindings.filter(binding => {
+    if (id !== undefined && binding.instance !== undefined) return binding.instance === id
+    return binding.contact === contact || binding.callId === call
+  })
+  return own.length === 0 && bindings.length === 1 ? bindings : own
+}
