@@ -30,6 +30,7 @@ import { createAllowed } from './network/allowed.ts'
 import { watchAddresses } from './network/interfaces.ts'
 import { createIsOwn } from './network/own.ts'
 import { createRecords } from './records/records.ts'
+import type { RedisLink } from './redis/redis.ts'
 import { watchDepartures } from './registrar/departures.ts'
 import { createRegistrar } from './registrar/registrar.ts'
 import { installRoutes } from './routes.ts'
@@ -111,7 +112,9 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
 
   // Bindings name the life of the process that holds their flow, not the machine: no flow survives a restart.
   const life = `${node}-${randomBytes(4).toString('hex')}`
-  const store = await openLocation(config, data.path('registrations.journal'), events, log.child({ room: 'location' }))
+  const redis = config.store.redis === '' ? undefined : own('redis', await openRedis(config, events, log))
+  const journal = data.path('registrations.journal')
+  const store = await openLocation(config, { redis, life, journal, events, log: log.child({ room: 'location' }) })
   const location = own(
     'location',
     createWatchdog({ store, node: life, events, log: log.child({ room: 'location' }), now: Date.now }),
@@ -328,14 +331,23 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   return { info, events, oneTimeLink: () => http?.oneTimeLink() }
 }
 
-async function openLocation(config: Config, path: string, events: Events, log: Logger): Promise<LocationStore> {
-  if (config.store.redis === '') {
-    return createMemoryStore({ now: Date.now, journal: createJournal({ path, log, events }) })
+async function openRedis(config: Config, events: Events, log: Logger): Promise<RedisLink> {
+  const { createRedisLink } = await import('./redis/link.ts')
+  const link = createRedisLink({ config: config.store, events, log: log.child({ room: 'redis' }) })
+  if (!(await link.ready())) log.warn({ why: link.why() }, 'going on in memory until Redis serves us')
+  return link
+}
+
+async function openLocation(
+  config: Config,
+  deps: { redis: RedisLink | undefined; life: string; journal: string; events: Events; log: Logger },
+): Promise<LocationStore> {
+  const { redis, journal, ...rest } = deps
+  if (redis === undefined) {
+    return createMemoryStore({ now: Date.now, journal: createJournal({ path: journal, ...rest }) })
   }
-  const { createRedisStore } = await import('./location/redis.ts')
-  const store = createRedisStore({ config: config.store, events, log, now: Date.now })
-  if (!(await store.ready())) log.warn('Redis does not answer yet; phones cannot register until it does')
-  return store
+  const { createSharedStore } = await import('./location/shared.ts')
+  return createSharedStore({ link: redis, prefix: config.store.prefix, now: Date.now, ...rest })
 }
 
 function serviceList(config: Config, http: Http | undefined, domain: string) {

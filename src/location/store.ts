@@ -22,8 +22,8 @@ export interface Page {
 }
 
 /**
- * Where bindings live. Absence is an empty list, never an error; a store that does not answer is
- * Refusal('store-unavailable').
+ * Where bindings live. Absence is an empty list, never an error; a store that cannot
+ * take more is Refusal('store-unavailable').
  */
 export interface LocationStore {
   load(aor: string): MaybePromise<Loaded>
@@ -35,6 +35,10 @@ export interface LocationStore {
   count(): MaybePromise<number>
   /** True while the store answers. */
   healthy(): boolean
+  /** Why not, in words for people; '' while healthy. */
+  why(): string
+  /** Calls `listener` with the new state of an address, also of those that other nodes change; absent without others. */
+  onChanged?(listener: (aor: string, bindings: readonly Binding[]) => void): () => void
   /** Resolves when everything saved is where it should be; idempotent. */
   close(): Promise<void>
 }

@@ -2,7 +2,7 @@ import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import { type Binding, isOutbound } from './binding.ts'
-import type { LocationStore } from './store.ts'
+import type { Loaded, LocationStore } from './store.ts'
 
 /** A location store that keeps itself clean. */
 export interface Watchdog extends LocationStore {
@@ -29,11 +29,20 @@ export interface WatchdogDeps {
   events: Events
   log: Logger
   now(): number
+  /** True on the one node that ends what has expired; without a cluster always. */
+  leader?(): boolean
+  /** Tells of other nodes' processes that have died: their flows are gone. */
+  onDeath?(listener: (dead: { life: string }) => void): () => void
   /** How long after a store failure an address is tried again, in ms. */
   retryMs?: number
 }
 
 const recentlyClosed = 4096
+const mostDead = 1000
+// How long one that does not lead waits before it looks whether the leader has cleaned up, and how often at most.
+const leaderMs = 2000
+const leaderTries = 15
+const atOnce = 64
 const noFlows: readonly string[] = []
 
 /**
@@ -42,6 +51,7 @@ const noFlows: readonly string[] = []
  */
 export function createWatchdog(deps: WatchdogDeps): Watchdog {
   const { store, node, events, log, now, retryMs = 5000 } = deps
+  const leader = deps.leader ?? (() => true)
   const watched = new Map<string, Watched>()
   const slots = new Map<number, Set<string>>()
   const byFlow = new Map<string, Set<string>>()
@@ -50,7 +60,16 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
   let timer: NodeJS.Timeout | undefined
   let timerDue = Number.POSITIVE_INFINITY
   let startTimer: NodeJS.Timeout | undefined
+  let deathTimer: NodeJS.Timeout | undefined
   let closed = false
+  /** Processes that have died; what their flows were is known at once, and written down by the leader. */
+  const dead = new Set<string>()
+  const stopChanges = store.onChanged?.(watch)
+  const stopDeaths = deps.onDeath?.(({ life }) => {
+    dead.add(life)
+    if (dead.size > mostDead) dead.delete(dead.values().next().value!)
+    void writeDown(leaderTries)
+  })
 
   function arm(second: number): void {
     if (closed || second >= timerDue) return
@@ -149,12 +168,19 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
       for (;;) {
         if (closed) return
         const loaded = await store.load(aor)
-        const broken = (binding: Binding) => binding.node === node && closedFlows.has(binding.flow)
-        const lost = loaded.bindings.filter(binding => broken(binding) && !isOutbound(binding))
+        const closedHere = (binding: Binding) => binding.node === node && closedFlows.has(binding.flow)
+        const broken = (binding: Binding) => closedHere(binding) || isOrphan(binding)
+        const lost = loaded.bindings.filter(binding => closedHere(binding) && !isOutbound(binding))
         const kept = loaded.bindings
           .filter(binding => !lost.includes(binding))
           .map(binding => (broken(binding) ? { ...binding, flow: '' } : binding))
-        const changed = loaded.expired.length + lost.length > 0 || loaded.bindings.some(broken)
+        const changed = (loaded.expired.length > 0 && leader()) || loaded.bindings.some(broken)
+        if (!changed && loaded.expired.length > 0) {
+          // The leader ends them, and we hear of it; or we lead ourselves by then.
+          const entry = watched.get(aor)
+          if (entry !== undefined) wait(aor, entry, Math.ceil((now() + leaderMs) / 1000))
+          return
+        }
         if (changed && !(await store.save(aor, loaded.version, kept))) continue
         for (const { contact } of loaded.expired) events.emit('unregistered', { aor, contact, why: 'expired' })
         for (const { contact } of lost) events.emit('unregistered', { aor, contact, why: 'flow-closed' })
@@ -166,6 +192,46 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
       if (!(error instanceof Refusal)) log.error({ err: error }, 'looking after bindings failed')
       const entry = watched.get(aor)
       if (entry !== undefined && !closed) wait(aor, entry, Math.ceil((now() + retryMs) / 1000))
+    }
+  }
+
+  /** A flow that is not known to be gone, but whose process is. */
+  function isOrphan({ node, flow }: Binding): boolean {
+    return flow !== '' && dead.has(node)
+  }
+
+  function withoutOrphans(loaded: Loaded): Loaded {
+    if (dead.size === 0 || !loaded.bindings.some(isOrphan)) return loaded
+    const bindings = loaded.bindings.map(binding => (isOrphan(binding) ? { ...binding, flow: '' } : binding))
+    return { ...loaded, bindings }
+  }
+
+  /**
+   * Takes the flows of the dead out of the store, for nodes that come later. One of those that live leads, or will soon:
+   * the dead one may have been the leader.
+   */
+  async function writeDown(tries: number): Promise<void> {
+    clearTimeout(deathTimer)
+    if (closed || tries === 0) return
+    const again = () => {
+      deathTimer = setTimeout(() => void writeDown(tries - 1), leaderMs)
+      deathTimer.unref()
+    }
+    if (!leader() || !store.healthy()) {
+      again()
+      return
+    }
+    try {
+      let cursor: string | undefined
+      do {
+        const page = await store.list(cursor, 1000)
+        const aors = [...new Set(page.bindings.filter(isOrphan).map(({ aor }) => aor))]
+        for (let at = 0; at < aors.length; at += atOnce) await Promise.all(aors.slice(at, at + atOnce).map(sweep))
+        cursor = page.cursor
+      } while (cursor !== undefined && !closed)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      again()
     }
   }
 
@@ -187,9 +253,14 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
   }
 
   return {
-    load: aor => store.load(aor),
+    load(aor) {
+      const loaded = store.load(aor)
+      return loaded instanceof Promise ? loaded.then(withoutOrphans) : withoutOrphans(loaded)
+    },
     save(aor, version, bindings) {
       const saved = store.save(aor, version, bindings)
+      // It tells us itself.
+      if (stopChanges !== undefined) return saved
       if (saved === true) watch(aor, bindings)
       if (typeof saved === 'boolean') return saved
       return saved.then(done => {
@@ -200,6 +271,7 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
     list: (cursor, limit) => store.list(cursor, limit),
     count: () => store.count(),
     healthy: () => store.healthy(),
+    why: () => store.why(),
     start,
     flowClosed(flow) {
       closedFlows.add(flow)
@@ -210,6 +282,9 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
       closed = true
       clearTimeout(timer)
       clearTimeout(startTimer)
+      clearTimeout(deathTimer)
+      stopChanges?.()
+      stopDeaths?.()
       await store.close()
     },
   }

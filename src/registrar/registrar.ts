@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { RegistrarConfig } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -62,7 +63,11 @@ export function createRegistrar(deps: RegistrarDeps): Registrar {
     for (let tries = 0; tries < mostTries; tries++) {
       const { version, bindings, expired } = await location.load(aor)
       const result = how(bindings)
-      if (!(await location.save(aor, version, result.bindings))) continue
+      if (!(await location.save(aor, version, result.bindings))) {
+        // Two nodes in step would lose to each other for ever.
+        if (tries > 0) await setTimeout(Math.random() * 2 ** tries)
+        continue
+      }
       for (const { contact } of expired) events.emit('unregistered', { aor, contact, why: 'expired' })
       return result
     }

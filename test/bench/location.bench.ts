@@ -4,13 +4,13 @@ import { join } from 'node:path'
 import { createEvents } from '../../src/events.ts'
 import { createJournal } from '../../src/location/journal.ts'
 import { createMemoryStore } from '../../src/location/memory.ts'
-import { createRedisStore } from '../../src/location/redis.ts'
 import type { LocationStore } from '../../src/location/store.ts'
 import { createWatchdog } from '../../src/location/watchdog.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { createRegistrar, type RegisterRequest } from '../../src/registrar/registrar.ts'
 import { sameUriText } from '../../src/sip/engine/message/uri.ts'
 import { startRedis } from '../support/redis.ts'
+import { openSharedNode } from '../support/shared-store.ts'
 
 // The way of a registration below the SIP seam: registrar, watchdog, store, journal. Prints registrations a second and
 // CPU time each (first ones and renewals), bytes for each binding, and how long a start takes that reads them back.
@@ -96,13 +96,7 @@ await again.close()
 rmSync(directory, { recursive: true })
 
 const redis = await startRedis()
-const shared = createRedisStore({
-  config: { redis: redis.url, prefix: 'bench', timeoutMs: 5000 },
-  events,
-  log,
-  now: Date.now,
-})
-await shared.ready()
+const shared = await openSharedNode({ redis: redis.url, prefix: 'bench', timeoutMs: 5000 })
 const onRedis = open(shared)
 await measure('redis, 50 at once, first', 20_000, 50, n => onRedis.registrar.register(request(n)))
 await measure('redis, 50 at once, renewal', 20_000, 50, n => onRedis.registrar.register(request(n)))

@@ -1,9 +1,6 @@
 import { after, before, describe } from 'node:test'
-import { createEvents } from '../../src/events.ts'
-import { createRedisStore } from '../../src/location/redis.ts'
-import type { LocationStore } from '../../src/location/store.ts'
-import { createSilentLog } from '../../src/log.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
+import { openSharedNode } from '../support/shared-store.ts'
 import { registrarContract } from './registrar.contract.ts'
 import { watchdogContract } from './watchdog.contract.ts'
 
@@ -15,12 +12,7 @@ before(async () => {
 })
 after(() => redis.stop())
 
-async function openStore(now: () => number): Promise<LocationStore> {
-  const config = { redis: redis.url, prefix: `r${++prefixes}`, timeoutMs: 5000 }
-  const store = createRedisStore({ config, events: createEvents(), log: createSilentLog(), now })
-  await store.ready()
-  return store
-}
+const openStore = (now: () => number) => openSharedNode({ redis: redis.url, prefix: `r${++prefixes}`, now })
 
 describe('registrar on Redis', () => {
   registrarContract(async clock => openStore(() => clock.now), 25)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,20 +16,20 @@ export interface RedisServer {
 
 /**
  * Starts a real redis-server, found in PATH, on a free loopback port (or the given one), that keeps nothing on disk;
- * `more` are further words of its command line.
+ * `more` are further words of its command line, and `sentinel` is the configuration that makes it a Sentinel.
  */
-export async function startRedis(port?: number, more: readonly string[] = []): Promise<RedisServer> {
+export async function startRedis(port?: number, more: readonly string[] = [], sentinel?: string): Promise<RedisServer> {
   const at = port ?? (await freePort())
   const dir = await mkdtemp(join(tmpdir(), 'vaartha-redis-'))
+  const file = join(dir, 'sentinel.conf')
+  if (sentinel !== undefined) await writeFile(file, sentinel)
   const settings = [
+    ...(sentinel === undefined ? [] : [file, '--sentinel']),
     '--port',
     String(at),
     '--bind',
     '127.0.0.1',
-    '--save',
-    '',
-    '--appendonly',
-    'no',
+    ...(sentinel === undefined ? ['--save', '', '--appendonly', 'no'] : []),
     '--dir',
     dir,
     ...more,
@@ -45,7 +45,7 @@ export async function startRedis(port?: number, more: readonly string[] = []): P
     )
     child.once('exit', code => reject(new Error(`redis-server ended with ${code}`)))
     createInterface(child.stdout).on('line', line => {
-      if (line.includes('Ready to accept connections')) resolve()
+      if (/Ready to accept connections|Sentinel ID is/.test(line)) resolve()
     })
   })
   return {
@@ -83,6 +83,51 @@ export async function startRedisCluster(): Promise<{ url: string; pids: number[]
     pids: nodes.map(({ server }) => server.pid),
     stop: async () => void (await Promise.all(nodes.map(({ server }) => server.stop()))),
   }
+}
+
+/** A master with a replica and three Sentinels that watch it, who take over within about two seconds. */
+export interface RedisSentinel {
+  url: string
+  master: RedisServer
+  replica: RedisServer
+  stop(): Promise<void>
+}
+
+export async function startSentinel(): Promise<RedisSentinel> {
+  const master = await startRedis()
+  const replica = await startRedis(undefined, ['--replicaof', '127.0.0.1', String(master.port)])
+  const client = new Redis(replica.url)
+  while (!String(await client.info('replication')).includes('master_link_status:up')) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  client.disconnect()
+  const sentinels: RedisServer[] = []
+  for (let n = 0; n < 3; n++) {
+    const config = [
+      `sentinel monitor main 127.0.0.1 ${master.port} 2`,
+      'sentinel down-after-milliseconds main 1000',
+      'sentinel failover-timeout main 5000',
+    ]
+    sentinels.push(await startRedis(undefined, [], `${config.join('\n')}\n`))
+  }
+  for (const { port } of sentinels) await sees(port)
+  return {
+    url: `redis-sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main/0`,
+    master,
+    replica,
+    stop: async () => void (await Promise.all([...sentinels, replica, master].map(server => server.stop()))),
+  }
+}
+
+/** Resolves when a Sentinel knows the replica and the two other Sentinels. */
+async function sees(port: number): Promise<void> {
+  const client = new Redis(port, '127.0.0.1')
+  for (;;) {
+    const text = String(await client.info('sentinel'))
+    if (/slaves=1,sentinels=3/.test(text)) break
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  client.disconnect()
 }
 
 async function freePort(): Promise<number> {

@@ -1,0 +1,213 @@
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { RedisLink } from '../redis/redis.ts'
+import type { Binding } from './binding.ts'
+import { createRedisStates, type SharedState } from './redis-states.ts'
+import type { LocationStore } from './store.ts'
+import { createTable } from './table.ts'
+import { createWriteBack } from './write-back.ts'
+
+export interface SharedStoreDeps {
+  link: RedisLink
+  /** Prefix of all Redis keys. */
+  prefix: string
+  /** Name of this process, unlike that of any other. */
+  life: string
+  log: Logger
+  now(): number
+  /** How many addresses may wait for a Redis that is away. */
+  mostWaiting?: number
+}
+
+export interface SharedStore extends LocationStore {
+  /** Bindings held in memory, and addresses that wait to be written to Redis. */
+  figures(): { replica: number; waiting: number; complete: boolean }
+}
+
+const pageSize = 200
+const retryMs = 1000
+// So many addresses without bindings are remembered, longer than an answer of Redis can be late.
+const mostGone = 10_000
+
+/**
+ * The store that nodes share. All registrations are in memory on every node and Redis is the truth: what is read comes
+ * from memory, and what is saved goes to Redis if nobody has saved in between, in one step and one round trip; others
+ * follow what is published. While Redis is away the node goes on in memory, and what has changed is joined with what
+ * other nodes have written as soon as Redis is back.
+ */
+export function createSharedStore(deps: SharedStoreDeps): SharedStore {
+  const { link, prefix, life, log, now, mostWaiting = 100_000 } = deps
+  const table = createTable(now)
+  const states = createRedisStates(link, prefix, life)
+  const listeners = new Set<(aor: string, bindings: readonly Binding[]) => void>()
+  /** The last state of addresses that are gone, since a late answer may still speak of an earlier one. */
+  const gone = new Map<string, number>()
+  let complete = false
+  /** Who wants all registrations before the first catching up is done. */
+  const patient = new Set<PromiseWithResolvers<void>>()
+  let catching = 0
+  let closed = false
+  let retry: NodeJS.Timeout | undefined
+
+  const waiting = createWriteBack({ table, states, log, now, most: mostWaiting, settled: take })
+  const stampOf = (aor: string) => table.get(aor)?.stamp ?? gone.get(aor) ?? 0
+  const stopListening = states.listen(learn, () => void catchUp())
+  const stopWatching = link.onChange(healthy => {
+    if (healthy) writeBack()
+    else for (const { reject } of patient) reject(new Refusal('store-unavailable', link.why()))
+    patient.clear()
+  })
+
+  /** What is left when Redis refuses for a moment is tried again; when Redis comes back, it is tried anyway. */
+  function writeBack(): void {
+    void waiting.run().then(() => {
+      if (closed || retry !== undefined || waiting.size() === 0 || !link.healthy()) return
+      retry = setTimeout(() => {
+        retry = undefined
+        writeBack()
+      }, retryMs)
+      retry.unref()
+    })
+  }
+
+  /** From now on this is the state of that address. */
+  function take(aor: string, stamp: number, bindings: readonly Binding[]): void {
+    table.put(aor, bindings, stamp)
+    gone.delete(aor)
+    if (bindings.length === 0) {
+      gone.set(aor, stamp)
+      if (gone.size > mostGone) gone.delete(gone.keys().next().value!)
+    }
+    tell(aor)
+  }
+
+  function tell(aor: string): void {
+    const bindings = table.get(aor)?.bindings ?? []
+    for (const listener of listeners) listener(aor, bindings)
+  }
+
+  function saveHere(aor: string, bindings: readonly Binding[]): true {
+    waiting.save(aor, bindings)
+    tell(aor)
+    if (link.healthy()) writeBack()
+    return true
+  }
+
+  function learn(state: SharedState): void {
+    const { aor, stamp, parent, bindings } = state
+    // What waits is joined with whatever is in Redis when its turn comes.
+    const known = stampOf(aor)
+    if (stamp <= known || waiting.has(aor)) return
+    // Written by one who did not know what we know: Redis had lost it.
+    if (parent < known && table.get(aor) !== undefined) {
+      waiting.add(aor)
+      writeBack()
+    } else take(aor, stamp, bindings)
+  }
+
+  /** Compares memory with Redis, page by page. What Redis has lost is written again. */
+  async function catchUp(): Promise<void> {
+    const turn = ++catching
+    const began = performance.now()
+    const seen = new Set<string>()
+    const before = new Map(Array.from(table.aors(), aor => [aor, stampOf(aor)]))
+    try {
+      await waiting.run()
+      for await (const page of states.walk(pageSize)) {
+        // The subscription was lost and is back: that walk sees more.
+        if (turn !== catching || closed) return
+        for (const state of page) {
+          seen.add(state.aor)
+          learn(state)
+          if (state.stamp < (before.get(state.aor) ?? 0)) await restore(state.aor)
+        }
+      }
+      for (const [aor, stamp] of before) {
+        if (turn !== catching || closed) return
+        if (!seen.has(aor) && stampOf(aor) === stamp) await restore(aor)
+      }
+      await waiting.run()
+    } catch (error) {
+      // It begins anew when Redis is back.
+      if (!(error instanceof Refusal)) log.error({ err: error }, 'reading registrations from Redis failed')
+      return
+    }
+    complete = true
+    for (const { resolve } of patient) resolve()
+    patient.clear()
+    log.debug({ addresses: table.count(), ms: Math.round(performance.now() - began) }, 'registrations caught up')
+  }
+
+  async function restore(aor: string): Promise<void> {
+    const live = table.load(aor).bindings.length > 0
+    if (!live) {
+      if (!waiting.has(aor)) take(aor, stampOf(aor), [])
+      return
+    }
+    waiting.add(aor)
+    if (waiting.size() >= pageSize) await waiting.run()
+  }
+
+  async function loadThere(aor: string) {
+    try {
+      learn(await states.read(aor))
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+    }
+    return table.load(aor)
+  }
+
+  async function saveThere(aor: string, version: number, bindings: readonly Binding[]): Promise<boolean> {
+    try {
+      const outcome = await states.save(aor, table.get(aor)?.stamp ?? 0, bindings)
+      if ('saved' in outcome) {
+        if (outcome.saved > stampOf(aor) && !waiting.has(aor)) take(aor, outcome.saved, bindings)
+        return true
+      }
+      // This is what Redis has now, whatever it had before.
+      if (table.get(aor) === undefined) gone.delete(aor)
+      learn(outcome.found)
+      return false
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      // Redis has gone meanwhile; it may even have saved this. The next state that both know settles it.
+      if ((table.get(aor)?.id ?? 0) !== version) return false
+      return saveHere(aor, bindings)
+    }
+  }
+
+  return {
+    load: aor => (complete || !link.healthy() ? table.load(aor) : loadThere(aor)),
+    save(aor, version, bindings) {
+      if ((table.get(aor)?.id ?? 0) !== version) return false
+      if (link.healthy() && !waiting.has(aor)) return saveThere(aor, version, bindings)
+      return saveHere(aor, bindings)
+    },
+    async list(cursor, limit) {
+      if (!complete) {
+        if (!link.healthy()) throw new Refusal('store-unavailable', link.why())
+        const wish = Promise.withResolvers<void>()
+        patient.add(wish)
+        await wish.promise
+      }
+      return table.list(cursor, limit)
+    },
+    count: table.size,
+    healthy: link.healthy,
+    why: link.why,
+    onChanged(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    figures: () => ({ replica: table.size(), waiting: waiting.size(), complete }),
+    async close() {
+      if (closed) return
+      closed = true
+      clearTimeout(retry)
+      stopWatching()
+      const stop = await stopListening
+      stop()
+      if (link.healthy()) await waiting.run()
+    },
+  }
+}

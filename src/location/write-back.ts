@@ -1,0 +1,109 @@
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { Binding } from './binding.ts'
+import { bindingKey, mergeBindings } from './merge.ts'
+import type { RedisStates } from './redis-states.ts'
+import type { Table } from './table.ts'
+
+/** Addresses whose state here is not in Redis yet. */
+export interface WriteBack {
+  has(aor: string): boolean
+  size(): number
+  /** Saves in memory only, for now; it is in Redis when `settled`. Refuses 'store-unavailable' when too many wait. */
+  save(aor: string, bindings: readonly Binding[]): void
+  /** The state here and the one in Redis came about apart from each other: join them. */
+  add(aor: string): void
+  /** Writes all that waits, joined with what others have written meanwhile; gives up while Redis is away. */
+  run(): Promise<void>
+}
+
+export interface WriteBackDeps {
+  table: Table
+  states: RedisStates
+  log: Logger
+  now(): number
+  most: number
+  /** The address is in Redis again, with these bindings. */
+  settled(aor: string, stamp: number, bindings: readonly Binding[]): void
+}
+
+const atOnce = 64
+// Another node may write the same address in between; so often in a row only if something is wrong.
+const mostTries = 20
+const mostGone = 32
+
+export function createWriteBack(deps: WriteBackDeps): WriteBack {
+  const { table, states, log, now, most, settled } = deps
+  /** For each address the bindings that were taken away here, and when. */
+  const waiting = new Map<string, Map<string, number>>()
+  let running: Promise<void> | undefined
+
+  function add(aor: string): Map<string, number> {
+    const known = waiting.get(aor)
+    if (known !== undefined) return known
+    const gone = new Map<string, number>()
+    waiting.set(aor, gone)
+    return gone
+  }
+
+  async function settle(aor: string): Promise<void> {
+    for (let tries = 0; tries < mostTries; tries++) {
+      const gone = waiting.get(aor)
+      if (gone === undefined) return
+      const here = table.get(aor)
+      const there = await states.read(aor)
+      const merged = mergeBindings(here?.bindings ?? [], there.bindings, gone, now())
+      const same = there.stamp > 0 && JSON.stringify(merged) === JSON.stringify(there.bindings)
+      const stamp = Math.max(there.stamp, here?.stamp ?? 0)
+      const outcome = same ? { saved: there.stamp } : await states.save(aor, stamp, merged)
+      if (!('saved' in outcome) || table.get(aor) !== here) continue
+      waiting.delete(aor)
+      settled(aor, outcome.saved, merged)
+      return
+    }
+    throw new Error('bindings change too fast to be written back')
+  }
+
+  async function settleAll(): Promise<void> {
+    while (waiting.size > 0) {
+      const aors: string[] = []
+      for (const aor of waiting.keys()) if (aors.push(aor) === atOnce) break
+      const results = await Promise.allSettled(aors.map(settle))
+      for (const [at, result] of results.entries()) {
+        if (result.status === 'fulfilled') continue
+        if (result.reason instanceof Refusal) return
+        // A bug in one address must not hold up the others.
+        log.error({ err: result.reason, aor: aors[at] }, 'a registration could not be written back')
+        waiting.delete(aors[at]!)
+      }
+    }
+  }
+
+  return {
+    has: aor => waiting.has(aor),
+    size: () => waiting.size,
+    save(aor, bindings) {
+      if (waiting.size >= most && !waiting.has(aor)) {
+        throw new Refusal('store-unavailable', 'Too many registrations wait for Redis', {
+          headers: { 'Retry-After': '30' },
+        })
+      }
+      const gone = add(aor)
+      const before = table.get(aor)
+      const kept = new Set(bindings.map(bindingKey))
+      for (const key of kept) gone.delete(key)
+      for (const binding of before?.bindings ?? []) {
+        const key = bindingKey(binding)
+        if (!kept.has(key) && gone.size < mostGone) gone.set(key, now())
+      }
+      table.put(aor, bindings, before?.stamp)
+    },
+    add: aor => void add(aor),
+    run() {
+      running ??= settleAll().finally(() => {
+        running = undefined
+      })
+      return running
+    },
+  }
+}
