@@ -17,6 +17,8 @@ export interface Member {
   /** Where other nodes send SIP requests for flows that this one holds, and where its API is. */
   sip: string
   http: string
+  /** Address and port of its direct link, over which nodes ask each other. */
+  link: string
   version: string
   /** When this life began and when it was last heard of, in ms since 1970. */
   since: number

@@ -28,14 +28,18 @@ export interface Replication {
   /**
    * Keeps the state of one that is ours, its first time included. With `must` it resolves when the store has it, or after
    * the store's timeout (it is then written as soon as the store is back); else at once. Never rejects. Only the newest
-   * state of each waits for a store that is away, bounded.
+   * state of each waits for a store that is away, bounded. `strategy` may keep one less well than all others.
    */
-  save(kept: Kept, options?: { must?: boolean }): Promise<void>
+  save(kept: Kept, options?: { must?: boolean; strategy?: Strategy }): Promise<void>
   /** It has ended, here and for good. Resolves with true when it was still ours: its record is ours to write, once. */
   end(kind: Kept['kind'], id: string): Promise<boolean>
   /** True while we may act for it: it is not known to be lost, and our lease holds. Costs nothing. */
   owns(kind: Kept['kind'], id: string): boolean
-  /** The one with this dialog, made ours if its owner is dead. Undefined: there is none. */
+  /** The same for sure: after a pause it waits until the store has told whose it is. */
+  sure(kind: Kept['kind'], id: string): Promise<boolean>
+  /** Gives it up in its newest state, for whoever calls `takeOver` first. True when it was ours and is given up. */
+  release(kind: Kept['kind'], id: string): Promise<boolean>
+  /** The one with this dialog, made ours if its owner is dead or gave it up. Undefined: there is none. */
   takeOver(dialog: string): Promise<Taken | { owner: string } | undefined>
   /** All that a dead life owned, each made ours one after the other; what another node takes first is left out. */
   adopt(life: string, kind: Kept['kind']): AsyncIterable<Taken>
