@@ -18,7 +18,7 @@ export interface EngineUnderTest {
 
 /** An engine on loopback with fast timers and an unmodified drachtio-srf connected to it. */
 export async function startEngineUnderTest(
-  options: { t1?: number; userAgent?: string } = {},
+  options: { t1?: number; userAgent?: string; cluster?: { life: string; secrets: string[] } } = {},
 ): Promise<EngineUnderTest> {
   const log = createSilentLog()
   const { t1 = 20 } = options
@@ -33,6 +33,7 @@ export async function startEngineUnderTest(
     resolve: () => [],
     events: createEvents(),
     log,
+    cluster: options.cluster,
     ports: 'ephemeral',
     minSe: 2,
     sessionSecond: 100,

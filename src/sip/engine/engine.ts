@@ -6,6 +6,8 @@ import type { Events, Protocol } from '../../events.ts'
 import type { Logger } from '../../log.ts'
 import type { AddressWatch } from '../../network/interfaces.ts'
 import { createNextHop } from './next-hop.ts'
+import { routeTo } from './proxy/copy.ts'
+import { createPeerTokens } from './proxy/peer-token.ts'
 import { createProxyLayer } from './proxy/proxy.ts'
 import type { Resolve } from './resolve.ts'
 import { createTransactionLayer } from './transaction/layer.ts'
@@ -24,6 +26,8 @@ export interface EngineDeps {
   tls?: TlsMaterial
   resolve: Resolve
   events: Events
+  /** This run of this node among others, and their common secrets, the first of which signs; absent: a node by itself. */
+  cluster?: { life: string; secrets: readonly string[] } | undefined
   log: Logger
   /** Tests: every listener on a free port. */
   ports?: 'ephemeral'
@@ -100,10 +104,16 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     isOwn,
     udpMaxBytes: config.udpMaxBytes,
   })
-  const proxy = createProxyLayer({ transactions, nextHop, timers, isOwn, log: log.child({ layer: 'proxy' }) })
+  const peers = deps.cluster && createPeerTokens(deps.cluster.life, deps.cluster.secrets)
+  const proxy = createProxyLayer({ transactions, nextHop, timers, isOwn, peers, log: log.child({ layer: 'proxy' }) })
   const core = createCore({
     transactions,
     flowFor: (uri, bytes, pinned) => nextHop.flowFor(uri, bytes, pinned),
+    routeBy(hop, request) {
+      const life = hop.params.get('node')
+      const user = life && peers?.mint(life, hop.params.get('fl') ?? '', request)
+      return user ? routeTo(hop, user) : undefined
+    },
     timers,
     noFlow: () => absentFlow(transport.points()[0]),
     userAgent: config.userAgent,

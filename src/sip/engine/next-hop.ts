@@ -35,7 +35,7 @@ export interface NextHop {
   /**
    * The flow for a request of `bytes` to `uri`: at once where an open one fits, else when one is open. With `pinned` a
    * parameter `fl` names the only flow that may be used; it must be set for URIs of our own application only, as a
-   * stranger's URI could else choose another phone's connection. Rejects with a NextHopError, never throws.
+   * stranger's URI could else choose another phone's connection. With `node` too, that flow is another node's. Rejects with a NextHopError, never throws.
    */
   flowFor(uri: Uri, bytes: number, pinned?: boolean): Flow | Promise<Flow>
   /** The open flow of this id. */
@@ -184,7 +184,7 @@ export function createNextHop(deps: NextHopDeps): NextHop {
   return {
     flow: openFlow,
     flowFor(uri, bytes, pinned = false) {
-      const id = pinned ? uri.params.get('fl') : undefined
+      const id = pinned && !uri.params.has('node') ? uri.params.get('fl') : undefined
       if (id !== undefined) return openFlow(id) ?? fail('flow-failed', 'the flow to this phone is gone')
       if (uri.scheme !== 'sip' && uri.scheme !== 'sips') {
         return fail('unsupported-uri-scheme', `cannot send to ${uri.scheme}:`)

@@ -3,7 +3,7 @@ import { parseUri, type Uri } from '../message/uri.ts'
 import type { ClientTransaction, ServerTransaction } from '../transaction/transaction.ts'
 import type { Flow } from '../transport/transport.ts'
 import type { App } from './app.ts'
-import { contactFor, contactOver } from './fill.ts'
+import { contactFor, contactOver, hostPort } from './fill.ts'
 import { lists, type Session } from './session-timer.ts'
 
 /** A 2xx of ours that waits for its ACK. */
@@ -73,7 +73,7 @@ export class Dialog {
   direct: boolean
   /** The next hop that an application chose when it installed the dialog; it goes before route set and target. */
   via: Uri | undefined
-  /** The Contact names another node still: its host is replaced as soon as the way to the peer is known. */
+  /** The Contact names another node, or another way to this one: its host is replaced when the way to the peer is known. */
   foreignContact = false
   /** False in an installed dialog until the peer has said anything in it here: the way to it may not exist yet. */
   reached = true
@@ -223,13 +223,23 @@ export function inSequence(dialog: Dialog, number: number): boolean {
   return true
 }
 
-/** Notes the way that a request of the peer came by: its answers and our requests take the newest one. */
+/**
+ * Notes the way that a request of the peer came by: its answers and our requests take the newest one. A peer that has
+ * moved and now comes straight to us has left the proxies of its route set behind, dead nodes of ours among them.
+ */
 export function noteWay(dialog: Dialog, flow: Flow, vias: number): void {
+  const { reached, via, routes } = dialog
   dialog.flow = flow
   dialog.reached = true
   if (vias > 1) return
   dialog.direct = true
-  dialog.via = undefined
+  if (!via && (reached || routes.length === 0)) return
+  if (via?.params.get('fl') !== flow.id) dialog.foreignContact = true
+  dialog.via = wayOver(flow)
+}
+
+function wayOver({ id, protocol, remote }: Flow): Uri | undefined {
+  return parseUri(`sip:${hostPort({ host: remote.address, port: remote.port })};transport=${protocol};fl=${id}`)
 }
 
 /** Our Contact for a message over `flow`. */
@@ -243,11 +253,13 @@ export function contactIn(dialog: Dialog, flow: Flow): string {
 
 /** A request inside the dialog (section 12.2.1.1), with loose or strict routing; complete but for Via, Contact and body. */
 export function requestInDialog(dialog: Dialog, method: string, sequence: number, uri = dialog.target): SipMessage {
-  const first = dialog.routes[0]
+  // Over its own flow a phone has no proxy before it.
+  const set = dialog.via?.params.has('fl') ? [] : dialog.routes
+  const first = set[0]
   const firstUri = first === undefined ? undefined : parseNameAddr(first)
   const loose = firstUri?.uri?.params.has('lr') ?? true
   const message = createRequest(method, loose ? uri : firstUri!.uriText)
-  const routes = loose ? dialog.routes : [...dialog.routes.slice(1), `<${uri}>`]
+  const routes = loose ? set : [...set.slice(1), `<${uri}>`]
   for (const route of routes) message.append('Route', route)
   message.append('Max-Forwards', '70')
   message.append('From', dialog.local)

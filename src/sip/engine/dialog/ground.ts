@@ -14,6 +14,9 @@ export interface Ground {
   transactions: TransactionLayer
   /** `pinned`: an application gave this next hop, so that its parameter `fl` may choose the flow. */
   flowFor(uri: Uri, bytes: number, pinned?: boolean): Flow | Promise<Flow>
+  /** The Route that makes the node which a next hop names send this request by its own flow; undefined: none is named. */
+  routeBy(hop: Uri, request: SipMessage): string | undefined
+  isOwn(host: string, port: number): boolean
   dialogs: Dialogs
   timers: Timers
   /** Stands in for a flow when none could be had, so that an application can be shown what would have been sent. */

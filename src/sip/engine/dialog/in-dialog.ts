@@ -21,6 +21,12 @@ export function flowIn(ground: Ground, dialog: Dialog, bytes: number): Flow | Pr
   return 'send' in hop ? hop : ground.flowFor(hop, bytes, hop === dialog.via)
 }
 
+/** Writes the way over another node into a request, which must be complete but for its Via. */
+function throughPeer(ground: Ground, dialog: Dialog, message: SipMessage): void {
+  const route = dialog.via && ground.routeBy(dialog.via, message)
+  if (route !== undefined) message.prepend('Route', route)
+}
+
 /**
  * Sends a request in a transaction; `complete` writes what depends on the flow. Failures to find a way come through
  * `user` like transport errors.
@@ -35,6 +41,7 @@ export async function sendInDialog(
   try {
     const flow = await flowIn(ground, dialog, message.toBuffer().length)
     complete?.(flow)
+    throughPeer(ground, dialog, message)
     return ground.transactions.send(message, flow, user)
   } catch (error) {
     user.onTransportError(error instanceof Error ? error : new Error('no flow'))
@@ -50,6 +57,7 @@ export function sendAck(ground: Ground, dialog: Dialog, sip: AppMessage | undefi
   const send = (flow: Flow): Answer => {
     const ack = answered.ack?.clone() ?? buildAck(ground, dialog, answered.request, answered.sequence, sip, flow)
     answered.ack ??= ack.clone()
+    throughPeer(ground, dialog, ack)
     ground.transactions.sendStateless(ack, flow)
     const meta = sentMeta(randomUUID(), flow, ack.toBuffer().length)
     return { ok: true, kind: 'request', meta, message: ack }
@@ -135,6 +143,7 @@ export function createInDialog(ground: Ground, keeper: Keeper): InDialog {
     if (method === 'INVITE' || method === 'UPDATE') addSession(dialog, sip, message)
     if (ground.userAgent !== '' && !message.has('User-Agent')) message.append('User-Agent', ground.userAgent)
     setBody(message, sip.body)
+    throughPeer(ground, dialog, message)
     return message
   }
 

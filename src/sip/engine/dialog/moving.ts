@@ -1,3 +1,4 @@
+import { parseNameAddr } from '../message/message.ts'
 import { parseUri } from '../message/uri.ts'
 import type { App } from './app.ts'
 import type { Ground, Keeper } from './ground.ts'
@@ -20,6 +21,15 @@ export interface Moving {
 export function createMoving(ground: Ground, keeper: Keeper, uas: Pick<Uas, 'adopt'>): Moving {
   const { dialogs } = ground
 
+  // The way over this very node, by which another one has reached a phone of ours.
+  function withoutOwn(routes: string[]): string[] {
+    const first = routes.findIndex(route => {
+      const { uri } = parseNameAddr(route)
+      return uri === undefined || !ground.isOwn(uri.host, uri.port ?? (uri.scheme === 'sips' ? 5061 : 5060))
+    })
+    return first < 0 ? [] : routes.slice(first)
+  }
+
   return {
     read(app, id) {
       const dialog = dialogs.byId(id)
@@ -38,7 +48,7 @@ export function createMoving(ground: Ground, keeper: Keeper, uas: Pick<Uas, 'ado
         known.foreignContact = true
         return undefined
       }
-      const dialog = dialogOf(state, app, ground.noFlow())
+      const dialog = dialogOf({ ...state, routes: withoutOwn(state.routes) }, app, ground.noFlow())
       dialog.via = via
       dialogs.add(dialog)
       if (state.session) keeper.resume(dialog, state.session)

@@ -74,8 +74,13 @@ export function createUac(ground: Ground, keeper: Keeper): Uac {
     }
     const hop = nextHop === '' ? uri : parseUri(nextHop.replace(/^<|>$/g, ''))
     if (!hop) return refuse(`invalid request-uri: ${nextHop}`)
-    const direct = nextHop === '' || hop.params.has('fl')
-    const launch = (flow: Flow) => send(app, build(method, uriText, sip, flow), flow, direct)
+    const direct = nextHop === '' || (hop.params.has('fl') && !hop.params.has('node'))
+    const launch = (flow: Flow) => {
+      const message = build(method, uriText, sip, flow)
+      const route = nextHop === '' ? undefined : ground.routeBy(hop, message)
+      if (route !== undefined) message.prepend('Route', route)
+      return send(app, message, flow, direct)
+    }
     const found = ground.flowFor(hop, estimate(sip), nextHop !== '')
     if (!(found instanceof Promise)) return launch(found)
     return found.then(launch, (error: unknown) => fail(app, method, uriText, sip, error))

@@ -36,7 +36,7 @@ export interface ContextDeps {
 
 type Options = Pick<
   ProxyOptions,
-  'forking' | 'followRedirects' | 'provisionalTimeoutMs' | 'finalTimeoutMs' | 'onFinal' | 'onDone'
+  'forking' | 'followRedirects' | 'provisionalTimeoutMs' | 'finalTimeoutMs' | 'onFinal' | 'onDone' | 'onUnheard'
 >
 
 interface Branch {
@@ -263,6 +263,11 @@ export class ResponseContext {
     if (this.#done) return
     const transaction = this.#transaction
     if (transaction.status < 200 && !transaction.ended) {
+      const { onUnheard } = this.#options
+      if (onUnheard && !this.#cancelled && !this.#branches.some(branch => branch.heard)) {
+        this.#finished('nobody was heard')
+        return onUnheard()
+      }
       if (this.#cancelled) transaction.respond(answer(transaction.request, 487))
       else this.#respondBest()
     }

@@ -68,11 +68,12 @@ export function obeyStrictRouter(copy: SipMessage): void {
   copy.uri = next.uriText
 }
 
-/** A URI as it may stand in a request: `fl` is between an application and us. */
+/** A URI as it may stand in a request: `fl` and `node` are between an application and us. */
 export function withoutPin(uri: Uri): string {
-  if (!uri.params.has('fl')) return formatUri(uri)
+  if (!uri.params.has('fl') && !uri.params.has('node')) return formatUri(uri)
   const params = new Map(uri.params)
   params.delete('fl')
+  params.delete('node')
   return formatUri({ ...uri, params })
 }
 
@@ -86,6 +87,13 @@ export function routeFor(flow: Flow, user: string, secure: boolean): string {
   const { host, port } = flow.advertised
   const transport = flow.protocol === 'udp' ? '' : `;transport=${flow.protocol}`
   return `<${secure ? 'sips' : 'sip'}:${user}@${formatHost(host)}:${port}${transport};lr>`
+}
+
+/** The Route to another node that may read this user part. */
+export function routeTo({ scheme, host, port, params: given }: Uri, user: string): string {
+  const transport = given.get('transport')
+  const params = new Map([...(transport === undefined ? [] : [['transport', transport] as const]), ['lr', undefined]])
+  return `<${formatUri({ scheme, user, password: undefined, host, port, params, headers: '', opaque: '' })}>`
 }
 
 /**

@@ -20,6 +20,8 @@ export interface ProxyOptions {
   onFinal?(response: SipMessage, flow: Flow, bytes: number, target: string): void
   /** Called once, when the caller has a final answer and no branch is open; `error` says why nothing was forwarded. */
   onDone(error?: string): void
+  /** Called instead of an answer when no target has said anything at all; the transaction is the caller's again. */
+  onUnheard?(): void
 }
 
 /** A stateful proxy (RFC 3261 section 16). */
@@ -28,8 +30,11 @@ export interface ProxyLayer {
   start(transaction: ServerTransaction, options: ProxyOptions): void
   /** Whether the message follows a Record-Route or Path that this process wrote: then `forward` or `forwardAck` is for it. */
   isForUs(message: SipMessage): boolean
-  /** Forwards a request by its Route; answers 481 when the Route is not one that we wrote. */
-  forward(transaction: ServerTransaction): void
+  /**
+   * Forwards a request by its Route; answers 481 when the Route is not one that we wrote. `unheard` takes the request when
+   * it was for another of our nodes, and that one has said nothing at all.
+   */
+  forward(transaction: ServerTransaction, unheard?: () => void): void
   /** The same for the ACK of a 2xx, which needs no transaction; dropped when it can not go on. */
   forwardAck(ack: SipMessage, flow: Flow): void
   stats(): { contexts: number }

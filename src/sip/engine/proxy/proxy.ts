@@ -10,6 +10,7 @@ import type { ServerTransaction, TransactionLayer } from '../transaction/transac
 import type { Flow } from '../transport/transport.ts'
 import { type Departure, type ProxyTarget, ResponseContext } from './context.ts'
 import * as copies from './copy.ts'
+import type { PeerTokens } from './peer-token.ts'
 import type { ProxyLayer, ProxyOptions } from './proxy-layer.ts'
 import { createRouteTokens, type RouteToken } from './route-token.ts'
 
@@ -21,6 +22,8 @@ export interface ProxyDeps {
   log: Logger
   /** Signs our Record-Routes; those of a former run are known only with the former run's key. */
   key?: Buffer
+  /** Knows the Routes that our other nodes write for flows of this one. */
+  peers?: PeerTokens | undefined
 }
 
 // Requests that begin a dialog (RFC 3261 section 12, RFC 6665), so that a Record-Route means something.
@@ -44,19 +47,24 @@ interface Routed {
 }
 
 export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
-  const { transactions, nextHop, timers, log, key = randomBytes(32) } = deps
+  const { transactions, nextHop, timers, log, peers, key = randomBytes(32) } = deps
   const tokens = createRouteTokens(key)
   const contexts = new Set<ResponseContext>()
 
   const isOwnUri = (uri: Uri) => deps.isOwn(uri.host, uri.port ?? (uri.scheme === 'sips' ? 5061 : 5060))
 
+  function readToken(user: string | undefined, message: SipMessage): RouteToken | undefined {
+    const peer = peers?.read(user, message)
+    return peer ? { flow: peer.flow, peer } : tokens.read(user, message)
+  }
+
   function isForUs(message: SipMessage): boolean {
     const uri = message.requestUri
-    if (uri?.user !== undefined && tokens.read(uri.user, message)) return true
+    if (uri?.user !== undefined && readToken(uri.user, message)) return true
     if (!message.has('Route')) return false
     for (const route of message.routes) {
       if (route.uri === undefined) return false
-      if (tokens.read(route.uri.user, message)) return true
+      if (readToken(route.uri.user, message)) return true
       // A phone may put us as its outbound proxy before what we recorded.
       if (!isOwnUri(route.uri)) return false
     }
@@ -68,11 +76,11 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     const copy = request.clone()
     let token: RouteToken | undefined
     copies.undoStrictRouting(copy, uri => {
-      token = tokens.read(uri.user, request)
+      token = readToken(uri.user, request)
       return token !== undefined
     })
     for (let uri = copy.routes[0]?.uri; uri !== undefined; uri = copy.routes[0]?.uri) {
-      const read = tokens.read(uri.user, request)
+      const read = readToken(uri.user, request)
       if (read === undefined && !isOwnUri(uri)) break
       token = read ?? token
       copy.removeFirst('Route')
@@ -115,6 +123,7 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
         provisionalTimeoutMs: options.provisionalTimeoutMs,
         finalTimeoutMs: options.finalTimeoutMs,
         ...(options.onFinal && { onFinal: options.onFinal }),
+        ...(options.onUnheard && { onUnheard: options.onUnheard }),
         onDone: options.onDone,
       },
     )
@@ -158,6 +167,12 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     }
   }
 
+  // A request that another node began by a flow of ours: what follows in its dialog has to come this way too.
+  function recordForPeer(copy: SipMessage, { request, flow }: ServerTransaction, to: Flow): void {
+    if (!forming.has(copy.method) || request.toTag !== undefined) return
+    copies.recordRoute(copy, flow, to, tokens.forDialog(request, flow.id, to.id, true))
+  }
+
   // The same for a request that goes by its Route.
   function departByRoute({ copy, token }: Routed, bytes: number): Departure | undefined {
     copies.countHop(copy)
@@ -184,20 +199,38 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
       run(transaction, targets, options, target => departTo(transaction, options, target))
     },
     isForUs,
-    forward(transaction) {
+    forward(transaction, unheard) {
       const { request, bytes } = transaction
       if (!isForUs(request)) {
         transaction.respond(answer(request, 481))
         return
       }
+      const routed = takeOwnRoutes(request)
+      const { peer, toPeer } = routed.token ?? {}
+      if (peer && !peers?.claim(peer)) {
+        log.warn(
+          { callId: request.callId, from: transaction.flow.remote.address },
+          'a node’s request came twice or late',
+        )
+        transaction.respond(answer(request, 403))
+        return
+      }
       const onDone = (error?: string) => {
         if (error) log.debug({ callId: request.callId, error }, 'request not forwarded')
       }
-      run(transaction, [{ uri: '', redirected: false }], { onDone }, () => departByRoute(takeOwnRoutes(request), bytes))
+      const options = { onDone, ...(toPeer && unheard && { onUnheard: unheard }) }
+      run(transaction, [{ uri: '', redirected: false }], options, () => {
+        const departure = departByRoute(routed, bytes)
+        return departure && peer
+          ? { ...departure, complete: to => recordForPeer(departure.copy, transaction, to) }
+          : departure
+      })
     },
     forwardAck(ack, flow) {
       if (!isForUs(ack) || ack.maxForwards === 0) return
-      const departure = departByRoute(takeOwnRoutes(ack), 0)
+      const routed = takeOwnRoutes(ack)
+      if (routed.token?.peer && !peers?.claim(routed.token.peer)) return
+      const departure = departByRoute(routed, 0)
       const dropped = (error: unknown) =>
         log.info({ err: error, callId: ack.callId, flow: flow.id }, 'ACK not forwarded')
       if (departure === undefined) return

@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { SipMessage } from '../message/message.ts'
+import type { PeerToken } from './peer-token.ts'
 
 // The user part of the Record-Routes and Paths that we write. It holds the flows to either side (RFC 5626 section 5.3)
 // and a keyed hash, so that nobody can make us relay by writing a Route of his own.
@@ -7,11 +8,15 @@ import type { SipMessage } from '../message/message.ts'
 /** What one of our routes says: the flow that leads on; undefined when the next URI has to be looked up. */
 export interface RouteToken {
   flow: string | undefined
+  /** The way leads to another of our nodes, whose dialogs may be ours by now. */
+  toPeer?: boolean
+  /** It was written by another of our nodes. */
+  peer?: PeerToken
 }
 
 export interface RouteTokens {
-  /** For a dialog: the caller's and the callee's flow, '' where none need be used. */
-  forDialog(request: SipMessage, caller: string, callee: string): string
+  /** For a dialog: the caller's and the callee's flow, '' where none need be used; `ofPeer`: the caller is a node of ours. */
+  forDialog(request: SipMessage, caller: string, callee: string, ofPeer?: boolean): string
   /** For a registration: later requests go by this flow. */
   forPath(flow: string): string
   /** Reads a user part for the message that it came in; undefined when we did not write it for this dialog. */
@@ -22,12 +27,14 @@ const macLength = 16
 
 export function createRouteTokens(key: Buffer): RouteTokens {
   const mac = (text: string) => createHmac('sha256', key).update(text).digest('base64url').slice(0, macLength)
-  const dialogMac = (callId: string, tag: string, flows: string) => mac(`d ${callId} ${tag} ${flows}`)
+  const dialogMac = (kind: string, callId: string, tag: string, flows: string) =>
+    mac(`${kind[0]} ${callId} ${tag} ${flows}`)
 
   return {
-    forDialog(request, caller, callee) {
+    forDialog(request, caller, callee, ofPeer = false) {
+      const kind = ofPeer ? 'm.' : 'd.'
       const flows = `${caller}.${callee}`
-      return `d.${dialogMac(request.callId, request.fromTag ?? '', flows)}.${flows}`
+      return `${kind}${dialogMac(kind, request.callId, request.fromTag ?? '', flows)}.${flows}`
     },
     forPath: flow => `p.${mac(`p ${flow}`)}.${flow}`,
     read(user, message) {
@@ -38,13 +45,13 @@ export function createRouteTokens(key: Buffer): RouteTokens {
       if (kind === 'p.') return same(given, mac(`p ${flows}`)) ? { flow: flows } : undefined
       const dot = flows.indexOf('.')
       // Without a To tag it is no request of the dialog, whatever it says.
-      if (kind !== 'd.' || dot === -1 || message.toTag === undefined) return undefined
+      if ((kind !== 'd.' && kind !== 'm.') || dot === -1 || message.toTag === undefined) return undefined
       // The hash holds the caller's tag, so it also tells which way the request goes.
-      if (same(given, dialogMac(message.callId, message.fromTag ?? '', flows))) {
+      if (same(given, dialogMac(kind, message.callId, message.fromTag ?? '', flows))) {
         return { flow: flows.slice(dot + 1) || undefined }
       }
-      if (same(given, dialogMac(message.callId, message.toTag ?? '', flows))) {
-        return { flow: flows.slice(0, dot) || undefined }
+      if (same(given, dialogMac(kind, message.callId, message.toTag ?? '', flows))) {
+        return { flow: flows.slice(0, dot) || undefined, toPeer: kind === 'm.' }
       }
       return undefined
     },

@@ -33,7 +33,7 @@ export interface Forwarder {
     },
   ): void
   isForUs(message: SipMessage): boolean
-  forward(transaction: ServerTransaction): void
+  forward(transaction: ServerTransaction, unheard: () => void): void
   forwardAck(ack: SipMessage, flow: Flow): void
 }
 
@@ -41,7 +41,6 @@ export interface CoreDeps extends Omit<Ground, 'dialogs' | 'cdr'> {
   proxy: Forwarder
   /** The admin listener; it is opened after the core is made. */
   wire: () => Pick<AdminServer, 'routes' | 'connected' | 'cdr'>
-  isOwn: (host: string, port: number) => boolean
   log: Logger
 }
 
@@ -84,9 +83,14 @@ export function createCore(deps: CoreDeps): Core {
     }
     // A dialog between two others, in which the proxy stayed; a phone's outbound proxy setting is no such Route.
     if (deps.proxy.isForUs(request)) {
-      deps.proxy.forward(transaction)
+      deps.proxy.forward(transaction, () => toApplication(transaction))
       return
     }
+    toApplication(transaction)
+  }
+
+  function toApplication(transaction: ServerTransaction): void {
+    const { request } = transaction
     while (ownRoute(request)) request.removeFirst('Route')
     const app = deps.wire().routes.next(request.method.toLowerCase())
     if (!app) {
