@@ -18,6 +18,8 @@ export async function startDirectoryNode(options: {
   node: string
   /** Where its database lies. */
   folder: string
+  /** Of its keys in Redis. */
+  prefix: string
   /** What it has before it shares anything. */
   before?: (accounts: ReturnType<typeof createSqlAccounts>) => Promise<unknown>
   more?: Partial<DirectoryDeps>
@@ -28,13 +30,13 @@ export async function startDirectoryNode(options: {
   const database = await openDatabase(file, log)
   const accounts = createSqlAccounts({ database, events, checkMs: 0 })
   await options.before?.(accounts)
-  const config = { redis: options.redis, prefix: 'test', timeoutMs: 500 }
+  const config = { redis: options.redis, prefix: options.prefix, timeoutMs: 500 }
   const link = createRedisLink({ config, events, log })
   const directory = createDirectory({
     file,
     redis: link,
     sealer: createSealer([clusterSecret]),
-    prefix: 'test',
+    prefix: options.prefix,
     node: options.node,
     historyDays: 365,
     log,

@@ -121,6 +121,8 @@ export function createDirectory(deps: DirectoryDeps): Directory {
       })
       .finally(() => {
         running = undefined
+        // It came after the last look.
+        if (news.size > 0 && redis.healthy()) run()
       })
   }
 
@@ -156,7 +158,7 @@ export function createDirectory(deps: DirectoryDeps): Directory {
   return {
     async start(startMs = 5000) {
       const ticking = setInterval(() => {
-        if (replica.changed() || wanted) run()
+        if (replica.changed() || wanted || news.size > 0) run()
       }, everyMs)
       const comparing = setInterval(compareNow, compareMs)
       const limit = setTimeout(() => compared?.(), startMs)

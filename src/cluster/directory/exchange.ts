@@ -35,11 +35,13 @@ export interface ExchangeDeps {
 const step = 100
 const page = 500
 const busyMs = 20
+const mostLater = 1000
 
 /** Moves rows between this node's database and the store, some at a time. */
 export function createExchange(deps: ExchangeDeps): Exchange {
   const { replica, shelf, log, now, keepMs } = deps
   const counts = { taken: 0, told: 0, conflicts: 0, failed: 0, lagMs: 0 }
+  const later = new Map<string, Entry>()
 
   /** Somebody else in the database is done in some milliseconds. */
   async function attempt<T>(work: () => T): Promise<T> {
@@ -59,20 +61,30 @@ export function createExchange(deps: ExchangeDeps): Exchange {
   }
 
   async function apply(entries: readonly Entry[]): Promise<void> {
-    const applied: Applied = await attempt(() => replica.apply(entries))
+    const applied = await applyOnce(entries)
+    // What named people or a name that were not to be had: perhaps they are by now.
+    if (applied.accounts > 0) {
+      for (const some of parts(replica.partialGroups())) await applyOnce(await shelf.pull('group', some))
+    }
+    for (let { taken } = applied; taken > 0 && later.size > 0; ) {
+      const again = [...later.values()]
+      later.clear()
+      taken = 0
+      for (const some of parts(again)) taken += (await applyOnce(some)).taken
+    }
+  }
+
+  async function applyOnce(entries: readonly Entry[]): Promise<Applied> {
+    const applied = await attempt(() => replica.apply(entries))
     counts.taken += applied.taken
     counts.failed += applied.failed.length
     for (const conflict of applied.conflicts) tellConflict(conflict)
     for (const { error, ...row } of applied.failed)
       log.error({ err: error, ...row }, 'a row of another node does not fit')
     for (const recording of applied.removed) deps.onRemoved(recording)
-    if (applied.accounts === 0) return
-    // Groups that name one of these people can be completed now.
-    const ids = replica.partialGroups()
-    for (const some of parts(ids)) {
-      const groups = await shelf.pull('group', some)
-      await attempt(() => replica.apply(groups))
-    }
+    // More than that wait for the next comparison.
+    for (const entry of applied.later) if (later.size < mostLater) later.set(`${entry.kind} ${entry.id}`, entry)
+    return applied
   }
 
   async function pushSome(kind: Kind, entries: ReturnType<Replica['waiting']>): Promise<void> {

@@ -27,7 +27,7 @@ export interface Applied {
   accounts: number
   conflicts: Conflict[]
   /** What names a person who is not known here (yet), or whose name is taken by a newer row of another kind. */
-  later: number
+  later: Entry[]
   /** What the database would not take, which none of our releases has written. */
   failed: { kind: Kind; id: string; error: unknown }[]
   /** Recordings that another node has removed, as JSON texts. */
@@ -171,7 +171,7 @@ export function openReplica(options: { file: string; node: string; callsSince: s
       outcome = takesName(entry, result) ? rows[kind].write(id, doc) : 'later'
     }
     if (outcome === 'later') {
-      result.later++
+      result.later.push(entry)
       return
     }
     keep.run(kind, id, stamp, node, Number(doc === undefined), Number(outcome === 'partial'))
@@ -205,7 +205,7 @@ export function openReplica(options: { file: string; node: string; callsSince: s
       }),
     apply: entries =>
       write(() => {
-        const result: Applied = { taken: 0, accounts: 0, conflicts: [], later: 0, failed: [], removed: [] }
+        const result: Applied = { taken: 0, accounts: 0, conflicts: [], later: [], failed: [], removed: [] }
         mute.run()
         let newest = 0
         for (const entry of entries.toSorted(compareVersions)) {
