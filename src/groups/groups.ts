@@ -57,7 +57,10 @@ export interface Groups {
   invite(req: Request, res: Response, caller: Party): Promise<void>
   /** A SUBSCRIBE for the roster. Throws Refusal: another event is 489, a stranger 403. */
   subscribe(req: Request, res: Response, caller: Party): Promise<void>
-  /** What the INVITE of a pair may pass on; undefined when it is no call between members (docs/meetings.md). */
+  /**
+   * What the INVITE of a pair may pass on; undefined when it is no call between members (docs/meetings.md). Throws Refusal:
+   * `temporarily-unavailable` for a pair that is not wanted any more, or not yet.
+   */
   meshHeaders(req: { uri: string; get(name: string): string | undefined }, user: string): Headers | undefined
   /** Takes in who is transferred to a group or meeting; undefined for other addresses. */
   receiver(user: string): Promise<Receiver | undefined>
@@ -342,9 +345,11 @@ export function createGroups(deps: GroupsDeps): Groups {
       const pair = readPair(req.get('Vaartha-Mesh'))
       const meeting = pair && [...meetings.values()].find(({ id }) => id === pair.meeting)
       const [from, to] = [meeting?.member(pair?.from ?? 0), meeting?.member(pair?.to ?? 0)]
-      if (!pair || !meeting || !from || !to || from.person.user !== user) return undefined
-      const meant = to.mesh && sameUriText(req.uri, to.dialog.remoteContact)
-      if (!meant || !meeting.shape.pairs(from.id, to.id, pair.epoch)) return undefined
+      if (!pair || !meeting || from?.person.user !== user) return undefined
+      const meant = to?.mesh === true && sameUriText(req.uri, to.dialog.remoteContact)
+      // Without its header it would ring at the other's, who would see a call from somebody in the same meeting.
+      if (!meant || !meeting.shape.pairs(from.id, to.id, pair.epoch))
+        throw new Refusal('temporarily-unavailable', 'the meeting does not want this pair now')
       return { 'Vaartha-Mesh': `${meeting.id};epoch=${pair.epoch};from=${from.id};to=${to.id}` }
     },
     list: () => [...meetings.values()].map(viewOf),

@@ -84,6 +84,8 @@ export class Mesh {
     // Between the other's offer and our answer: what we could send is said now, for the camera may come later.
     session.on('connecting', () => {
       for (const one of session.connection.getTransceivers()) one.direction = 'sendrecv'
+      const pair = this.#pairs.get(from)
+      if (pair) void pair.send('audio', this.#voice(pair))
     })
     session.answer({ mediaStream: new MediaStream([microphone]), pcConfig: { iceServers: [] } })
     session.on('confirmed', () => void this.#pairs.get(from)?.send('video', this.#deps.camera()))
@@ -95,7 +97,6 @@ export class Mesh {
     this.#playing = on
     this.#isMuted = isMuted
     for (const [member, pair] of this.#pairs) pair.play(on && !isMuted(member))
-    this.#sendAll()
   }
 
   get playing(): boolean {
@@ -105,7 +106,7 @@ export class Mesh {
   mute(muted: boolean): void {
     this.#muted = muted
     for (const track of this.#copies.values()) track.enabled = !muted
-    this.#sendAll()
+    for (const pair of this.#pairs.values()) void pair.send('audio', this.#voice(pair))
   }
 
   /** Sends the tracks that there are now. */
@@ -150,6 +151,7 @@ export class Mesh {
       session,
       devices: this.#deps.devices,
       connected: () => this.#deps.sip()?.connected() ?? false,
+      isMuted: () => this.#roster?.members.find(one => one.id === member)?.muted ?? false,
       onChange: () => {
         this.#report()
         this.#deps.onChange()
@@ -158,6 +160,7 @@ export class Mesh {
     })
     pair.play(this.#playing && !this.#isMuted(member))
     this.#pairs.set(member, pair)
+    void pair.send('audio', this.#voice(pair))
   }
 
   #gone(pair: Pair): void {
@@ -193,17 +196,9 @@ export class Mesh {
     this.#deps.report(report)
   }
 
-  #sendAll(): void {
-    for (const pair of this.#pairs.values()) void pair.send('audio', this.#voice(pair))
-  }
-
-  /**
-   * Who is muted sends silence until all have heard from it, so that they know the way, and then nothing: to encode silence
-   * takes a processor more than twice what speech takes, seven times in a mesh of eight.
-   */
-  #voice(pair: Pair): MediaStreamTrack | null {
-    const rests = this.#muted && this.#playing && pair.state === 'connected'
-    return rests ? null : (this.#copies.get(pair.member) ?? null)
+  /** Who is muted sends nothing: to encode silence takes a processor twice what speech takes, seven times in a mesh of eight. */
+  #voice({ member }: Pair): MediaStreamTrack | null {
+    return this.#muted ? null : (this.#copies.get(member) ?? null)
   }
 
   #copy(member: number): MediaStreamTrack | undefined {

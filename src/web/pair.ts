@@ -10,6 +10,8 @@ export interface PairDeps {
   session: RTCSession
   devices: Devices
   connected(): boolean
+  /** Whether the other is muted, and so sends nothing. */
+  isMuted(): boolean
   /** Its state, or what it shows, has changed. */
   onChange(pair: Pair): void
   onGone(pair: Pair): void
@@ -72,7 +74,7 @@ export class Pair {
     })
     session.on('ended', () => this.#gone())
     session.on('failed', () => this.#gone())
-    this.#timer = setInterval(() => void this.#look(), lookMs)
+    this.#timer = setInterval(() => this.#look(), lookMs)
   }
 
   play(on: boolean): void {
@@ -106,23 +108,19 @@ export class Pair {
     return this.#transceiver(kind)?.receiver
   }
 
-  async #look(): Promise<void> {
+  #look(): void {
     this.#seePicture()
-    // Statistics cost: in a mesh of eight they are asked for only where they decide something.
     if (this.state === 'connected' && this.#mendingSince === 0) return
-    const packets = await this.#packets()
-    if (this.#ended) return
-    if (this.state === 'building' && packets > 0) this.#become('connected')
+    if (this.state === 'building' && this.#isThere()) this.#become('connected')
     const since = this.state === 'building' ? this.#began : this.#mendingSince
     if (this.state !== 'failed' && since > 0 && Date.now() - since > buildMs) this.#fail()
-    if (this.state === 'failed' && packets > 0 && this.#mendingSince === 0) this.#become('connected')
+    if (this.state === 'failed' && this.#mendingSince === 0 && this.#isThere()) this.#become('connected')
   }
 
-  async #packets(): Promise<number> {
-    let packets = 0
-    for (const stat of (await this.session.connection?.getStats())?.values() ?? [])
-      if (stat.type === 'inbound-rtp' && stat.kind === 'audio') packets += stat.packetsReceived ?? 0
-    return packets
+  /** Whether the other's voice has come out of this connection lately, or could, if the other were not muted. */
+  #isThere(): boolean {
+    if (this.session.connection?.connectionState !== 'connected') return false
+    return this.#deps.isMuted() || (this.#receiver('audio')?.getSynchronizationSources().length ?? 0) > 0
   }
 
   #seePicture(): void {

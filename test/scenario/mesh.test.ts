@@ -100,6 +100,11 @@ describe('shapes of a meeting', { concurrency: false }, () => {
     assert.equal(ben.invites.at(-1)!.header('Vaartha-Mesh'), '')
     await ann.endPairs()
     await cat.endPairs()
+    // For a pair that is not wanted nobody's phone rings.
+    const rung = ben.invites.length
+    assert.equal((await ann.pair(at, word.replace('to=2', 'to=3'))).status, 480)
+    assert.equal((await ann.pair(at, word.replace(/epoch=\d+/, 'epoch=999'))).status, 480)
+    assert.equal(ben.invites.length, rung)
     const history = async () => (await server.api<{ from: string }[]>('/api/history')).map(call => call.from)
     assert.deepEqual(await history(), ['sip:cat@vaartha.local'])
   })
