@@ -25,6 +25,7 @@ export async function startEngineUnderTest(
   const engine = await startEngine({
     config: loadDefaults({
       tls: 0,
+      ws: 1,
       userAgent: options.userAgent ?? '',
       timers: { t1, t2: t1 * 8, t4: t1 * 10, timerC: 3000 },
     }),

@@ -181,10 +181,13 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     if (uri === undefined) return undefined
     copies.obeyStrictRouter(copy)
     if (known) return { copy, flow: known, complete() {} }
+    const gone = (cause?: unknown) => new NextHopError('flow-failed', 'the flow to this phone is gone', cause)
+    // Another node has nothing but the flow in mind; the phone's address it may try by itself.
+    if (token?.peer) return { copy, flow: Promise.reject(gone()), complete() {} }
     const found = nextHop.flowFor(uri, bytes + addedBytes)
     const lost = (cause: unknown) => {
       // RFC 5626 section 5.3: the one way to this phone is gone, and its address alone does not lead there.
-      throw token?.flow === undefined ? cause : new NextHopError('flow-failed', 'the flow to this phone is gone', cause)
+      throw token?.flow === undefined ? cause : gone(cause)
     }
     return { copy, flow: found instanceof Promise ? found.catch(lost) : found, complete() {} }
   }
