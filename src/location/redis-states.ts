@@ -22,8 +22,9 @@ local text = string.format('%.0f', parent)
 if ARGV[2] ~= '' then
   redis.call('HSET', KEYS[1], 'v', stamp, 'p', text, 'b', ARGV[2])
   redis.call('PEXPIREAT', KEYS[1], ARGV[3])
-elseif known[1] then
+else
   redis.call('HSET', KEYS[1], 'v', stamp, 'p', text, 'b', '')
+  if not known[1] then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
 end
 redis.call('PUBLISH', ARGV[4], ARGV[5] .. ' ' .. stamp .. ' ' .. text .. ' ' .. ARGV[6] .. '\\n' .. ARGV[2])
 return {1, stamp}`
@@ -40,8 +41,16 @@ export interface SharedState {
 /** What registrations need of Redis. All of it refuses 'store-unavailable' while Redis is away. */
 export interface RedisStates {
   read(aor: string): Promise<SharedState>
-  /** Saves over the state `stamp` or one older than that; else gives the one that is there. */
-  save(aor: string, stamp: number, bindings: readonly Binding[]): Promise<{ saved: number } | { found: SharedState }>
+  /**
+   * Saves over the state `stamp` or one older than that; else gives the one that is there. `endsAt` is when the last of
+   * the bindings ends that were taken away, in ms since 1970.
+   */
+  save(
+    aor: string,
+    stamp: number,
+    bindings: readonly Binding[],
+    endsAt: number,
+  ): Promise<{ saved: number } | { found: SharedState }>
   /** All there are, about `count` at a time. */
   walk(count: number): AsyncIterable<SharedState[]>
   /** Hears what other nodes save. `onBack`: from now on; what was saved before must be read. */
@@ -60,10 +69,10 @@ export function createRedisStates(link: RedisLink, prefix: string, life: string)
     async read(aor) {
       return parse(aor, await link.ask('load', redis => fetch(redis, keyOf(aor))))
     },
-    async save(aor, stamp, bindings) {
+    async save(aor, stamp, bindings, endsAt) {
       const text = bindings.length === 0 ? '' : JSON.stringify(bindings)
-      const endsAt = Math.ceil(bindings.reduce((last, { expiresAt }) => Math.max(last, expiresAt), 0)) + graceMs
-      const [done, found, ...rest] = await run(keyOf(aor), stamp, text, endsAt, channel, life, aor)
+      const until = Math.ceil(lastEnd(bindings) || endsAt) + graceMs
+      const [done, found, ...rest] = await run(keyOf(aor), stamp, text, until, channel, life, aor)
       return done === 1 ? { saved: Number(found) } : { found: parse(aor, [found, ...rest]) }
     },
     async *walk(count) {
@@ -82,6 +91,11 @@ export function createRedisStates(link: RedisLink, prefix: string, life: string)
         onBack,
       ),
   }
+}
+
+/** When the last of them ends; 0 when there is none. */
+export function lastEnd(bindings: readonly Binding[]): number {
+  return bindings.reduce((last, { expiresAt }) => Math.max(last, expiresAt), 0)
 }
 
 function parse(aor: string, [stamp, parent, text]: (string | null)[]): SharedState {

@@ -2,7 +2,7 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
 import type { Binding } from './binding.ts'
-import { createRedisStates, type SharedState } from './redis-states.ts'
+import { createRedisStates, lastEnd, type SharedState } from './redis-states.ts'
 import type { LocationStore } from './store.ts'
 import { createTable } from './table.ts'
 import { createWriteBack } from './write-back.ts'
@@ -49,8 +49,8 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   let closed = false
   let retry: NodeJS.Timeout | undefined
 
-  const waiting = createWriteBack({ table, states, log, now, most: mostWaiting, settled: take })
   const stampOf = (aor: string) => table.get(aor)?.stamp ?? gone.get(aor) ?? 0
+  const waiting = createWriteBack({ table, states, log, now, most: mostWaiting, stampOf, settled: take })
   const stopListening = states.listen(learn, () => void catchUp())
   const stopWatching = link.onChange(healthy => {
     if (healthy) writeBack()
@@ -74,11 +74,13 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   function take(aor: string, stamp: number, bindings: readonly Binding[]): void {
     table.put(aor, bindings, stamp)
     gone.delete(aor)
-    if (bindings.length === 0) {
-      gone.set(aor, stamp)
-      if (gone.size > mostGone) gone.delete(gone.keys().next().value!)
-    }
+    if (bindings.length === 0) remember(aor, stamp)
     tell(aor)
+  }
+
+  function remember(aor: string, stamp: number): void {
+    gone.set(aor, stamp)
+    if (gone.size > mostGone) gone.delete(gone.keys().next().value!)
   }
 
   function tell(aor: string): void {
@@ -87,7 +89,9 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   }
 
   function saveHere(aor: string, bindings: readonly Binding[]): true {
+    const stamp = stampOf(aor)
     waiting.save(aor, bindings)
+    if (bindings.length === 0) remember(aor, stamp)
     tell(aor)
     if (link.healthy()) writeBack()
     return true
@@ -159,7 +163,8 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
 
   async function saveThere(aor: string, version: number, bindings: readonly Binding[]): Promise<boolean> {
     try {
-      const outcome = await states.save(aor, table.get(aor)?.stamp ?? 0, bindings)
+      const before = table.get(aor)
+      const outcome = await states.save(aor, before?.stamp ?? 0, bindings, lastEnd(before?.bindings ?? []))
       if ('saved' in outcome) {
         if (outcome.saved > stampOf(aor) && !waiting.has(aor)) take(aor, outcome.saved, bindings)
         return true

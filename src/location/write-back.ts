@@ -2,7 +2,7 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Binding } from './binding.ts'
 import { bindingKey, mergeBindings } from './merge.ts'
-import type { RedisStates } from './redis-states.ts'
+import { lastEnd, type RedisStates } from './redis-states.ts'
 import type { Table } from './table.ts'
 
 /** Addresses whose state here is not in Redis yet. */
@@ -23,8 +23,17 @@ export interface WriteBackDeps {
   log: Logger
   now(): number
   most: number
+  /** The last state of an address that Redis is known to have had. */
+  stampOf(aor: string): number
   /** The address is in Redis again, with these bindings. */
   settled(aor: string, stamp: number, bindings: readonly Binding[]): void
+}
+
+interface Waiting {
+  /** Bindings that were taken away here, and when. */
+  gone: Map<string, number>
+  /** When the last of those ends. */
+  endsAt: number
 }
 
 const atOnce = 64
@@ -33,29 +42,28 @@ const mostTries = 20
 const mostGone = 32
 
 export function createWriteBack(deps: WriteBackDeps): WriteBack {
-  const { table, states, log, now, most, settled } = deps
-  /** For each address the bindings that were taken away here, and when. */
-  const waiting = new Map<string, Map<string, number>>()
+  const { table, states, log, now, most, stampOf, settled } = deps
+  const waiting = new Map<string, Waiting>()
   let running: Promise<void> | undefined
 
-  function add(aor: string): Map<string, number> {
+  function add(aor: string): Waiting {
     const known = waiting.get(aor)
     if (known !== undefined) return known
-    const gone = new Map<string, number>()
-    waiting.set(aor, gone)
-    return gone
+    const entry = { gone: new Map<string, number>(), endsAt: 0 }
+    waiting.set(aor, entry)
+    return entry
   }
 
   async function settle(aor: string): Promise<void> {
     for (let tries = 0; tries < mostTries; tries++) {
-      const gone = waiting.get(aor)
-      if (gone === undefined) return
+      const entry = waiting.get(aor)
+      if (entry === undefined) return
       const here = table.get(aor)
       const there = await states.read(aor)
-      const merged = mergeBindings(here?.bindings ?? [], there.bindings, gone, now())
+      const merged = mergeBindings(here?.bindings ?? [], there.bindings, entry.gone, now())
       const same = there.stamp > 0 && JSON.stringify(merged) === JSON.stringify(there.bindings)
-      const stamp = Math.max(there.stamp, here?.stamp ?? 0)
-      const outcome = same ? { saved: there.stamp } : await states.save(aor, stamp, merged)
+      const stamp = Math.max(there.stamp, stampOf(aor))
+      const outcome = same ? { saved: there.stamp } : await states.save(aor, stamp, merged, entry.endsAt)
       if (!('saved' in outcome) || table.get(aor) !== here) continue
       waiting.delete(aor)
       settled(aor, outcome.saved, merged)
@@ -88,14 +96,15 @@ export function createWriteBack(deps: WriteBackDeps): WriteBack {
           headers: { 'Retry-After': '30' },
         })
       }
-      const gone = add(aor)
+      const entry = add(aor)
       const before = table.get(aor)
       const kept = new Set(bindings.map(bindingKey))
-      for (const key of kept) gone.delete(key)
+      for (const key of kept) entry.gone.delete(key)
       for (const binding of before?.bindings ?? []) {
         const key = bindingKey(binding)
-        if (!kept.has(key) && gone.size < mostGone) gone.set(key, now())
+        if (!kept.has(key) && entry.gone.size < mostGone) entry.gone.set(key, now())
       }
+      entry.endsAt = Math.max(entry.endsAt, lastEnd(before?.bindings ?? []))
       table.put(aor, bindings, before?.stamp)
     },
     add: aor => void add(aor),
