@@ -1,5 +1,5 @@
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { Refusal } from '../errors.ts'
@@ -37,6 +37,10 @@ export interface CertificateOptions {
   key: string
   /** Names and addresses that phones use now. */
   names(): readonly string[]
+  /** With other nodes: which authority all go by, as text. Rejects while that cannot be known. */
+  agree?(good: (text: string) => boolean, ours: () => Promise<string>): Promise<string>
+  /** Nobody can have come to trust this node's own authority yet, so that the one of the others may take its place. */
+  replaceable?: boolean
   log: Logger
   events: Events
   now?(): number
@@ -46,6 +50,13 @@ export interface CertificateOptions {
 
 const day = 86_400_000
 const renewBeforeMs = 30 * day
+// An authority must outlive what it signs.
+const authorityRestMs = 400 * day
+
+interface Pair {
+  cert: string
+  key: string
+}
 
 /** Opens the operator's certificate, or makes a local authority and a certificate for every name (owner-only files). */
 export async function openCertificates(options: CertificateOptions): Promise<Certificates> {
@@ -101,7 +112,8 @@ async function openAuthority(options: CertificateOptions): Promise<Source> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   await chmod(directory, 0o700)
   const file = (name: string) => join(directory, name)
-  let authority: { cert: string; key: string } | undefined
+  let authority: Pair | undefined
+  let agreed = options.agree === undefined
   let material: Material | undefined
 
   /** The kept pair, when it is whole and has `restMs` to go. A torn or lost file is no reason not to start. */
@@ -117,18 +129,50 @@ async function openAuthority(options: CertificateOptions): Promise<Source> {
     }
   }
 
-  const look = async () => {
-    // It must outlive what it signs.
-    const found = await kept('ca', 400 * day)
-    if (found === undefined) {
-      const { makeAuthority } = await import('./authority.ts')
-      authority = await keepPair(
-        file('ca.crt'),
-        file('ca.key'),
-        await makeAuthority(randomBytes(2).toString('hex'), now()),
+  const make = async () => {
+    const { makeAuthority } = await import('./authority.ts')
+    const made = await makeAuthority(randomBytes(2).toString('hex'), now())
+    log.warn('a new local authority was made: devices that trusted another one must trust this one')
+    return made
+  }
+
+  /** The authority of this node: its own, or the one that all nodes go by. */
+  const findAuthority = async (own: Pair | undefined): Promise<Pair> => {
+    if (options.agree === undefined) return keepPair(file('ca.crt'), file('ca.key'), await make())
+    const isGood = (text: string) => {
+      const pair = readShared(text)
+      return pair !== undefined && Date.parse(pair.notAfter) - now() > authorityRestMs
+    }
+    let shared: Pair
+    try {
+      const text = await options.agree(isGood, async () => JSON.stringify(plainPair(own ?? (await make()))))
+      shared = plainPair(readShared(text)!)
+    } catch (error) {
+      if (own === undefined) throw error
+      // It is tried again at the next look; until then this node's own one does.
+      log.debug({ err: error }, 'the authority of the other nodes is not known yet')
+      return own
+    }
+    agreed = true
+    const differs = own !== undefined && own.cert !== shared.cert
+    if (differs && options.replaceable !== true) {
+      await writeFile(file(otherAuthority), shared.cert, { mode: 0o600 })
+      log.warn(
+        { others: fingerprint(shared), own: fingerprint(own) },
+        'this node keeps a local authority of its own: browsers that trust one node do not trust the others; see vaartha doctor',
       )
-      log.warn('a new local authority was made: devices that trusted another one must trust this one')
-    } else authority = found
+      return own
+    }
+    await rm(file(otherAuthority), { force: true })
+    if (own !== undefined && !differs) return own
+    if (differs)
+      log.warn('the local authority of the other nodes has taken the place of this node’s own, which nobody used')
+    return keepPair(file('ca.crt'), file('ca.key'), shared)
+  }
+
+  const look = async () => {
+    const own = await kept('ca', authorityRestMs)
+    authority = own !== undefined && agreed ? own : await findAuthority(own)
     const wanted = [...new Set(options.names().map(plainName).filter(isNameable))]
     const present = await kept('server', renewBeforeMs)
     if (present && isSignedBy(present, authority) && wanted.every(name => present.names.includes(name))) {
@@ -146,6 +190,23 @@ async function openAuthority(options: CertificateOptions): Promise<Source> {
       return authority!.cert
     },
     look,
+  }
+}
+
+/** The file beside `ca.crt` that holds the certificate of the authority that the other nodes go by, while it is another. */
+const otherAuthority = 'ca.other.crt'
+
+const plainPair = ({ cert, key }: Pair): Pair => ({ cert, key })
+const fingerprint = ({ cert }: Pair) => new X509Certificate(cert).fingerprint256
+
+/** A pair as nodes tell it each other; undefined for what is none. */
+function readShared(text: string): Material | undefined {
+  try {
+    const { cert, key } = JSON.parse(text) as Pair
+    return describe({ cert, key }, true)
+  } catch {
+    // It is made anew, as a damaged one of our own would be.
+    return undefined
   }
 }
 

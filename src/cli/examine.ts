@@ -317,5 +317,16 @@ function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
 function authorityOf(config: Config): Finding[] {
   const file = join(config.data, 'certificates/ca.crt')
   if (config.certificates.cert !== '' || !existsSync(file)) return []
-  return [good('authority', `SHA-256 ${new X509Certificate(readFileSync(file)).fingerprint256}`)]
+  const printOf = (path: string) => `SHA-256 ${new X509Certificate(readFileSync(path)).fingerprint256}`
+  const other = join(config.data, 'certificates/ca.other.crt')
+  if (existsSync(other)) {
+    return [
+      odd(
+        'authority',
+        `${printOf(file)}, but the other nodes go by ${printOf(other)}`,
+        `browsers must trust both; or stop this node, remove ${join(config.data, 'certificates')}, and its next start takes theirs`,
+      ),
+    ]
+  }
+  return [good('authority', printOf(file))]
 }

@@ -30,7 +30,7 @@ export async function startDirectoryNode(options: {
   const database = await openDatabase(file, log)
   const accounts = createSqlAccounts({ database, events, checkMs: 0 })
   await options.before?.(accounts)
-  const config = { redis: options.redis, prefix: options.prefix, timeoutMs: 500 }
+  const config = { redis: options.redis, prefix: options.prefix, timeoutMs: 1000 }
   const link = createRedisLink({ config, events, log })
   const directory = createDirectory({
     file,
@@ -77,7 +77,7 @@ export async function contentsOf({ database: { query } }: DirectoryNode): Promis
 }
 
 /** Resolves when `fact` holds; it is looked at again and again, as nobody tells. */
-export async function until(fact: () => boolean | Promise<boolean>, ms = 5000): Promise<void> {
+export async function until(fact: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
   const end = performance.now() + ms
   while (!(await fact())) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${fact}`)
