@@ -1,7 +1,8 @@
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { LegEvent, Media, Playing, Profile, Stream } from '../media/media.ts'
-import { likeOffer, speaks, towards } from './sdp.ts'
+import { profileOf } from '../media/sdp/streams.ts'
+import { likeOffer, towards } from './sdp.ts'
 import type { Incoming } from './sip.ts'
 
 // A call's media goes directly wherever both ends speak the same. Where they do not, each end gets a media leg of its own,
@@ -67,7 +68,7 @@ export class End {
 /** Who sent this INVITE: by its offer, or else by its transport, since browsers come over WebSockets. */
 export function endOf(req: Incoming): End {
   const browser = /^SIP\s*\/\s*2\.0\s*\/\s*wss?\b/i.test(req.get('Via') ?? '')
-  return new End(req.body ? speaks(req.body) : browser ? 'webrtc' : 'plain', req.source_address)
+  return new End(req.body ? profileOf(req.body) : browser ? 'webrtc' : 'plain', req.source_address)
 }
 
 type Speaker = Pick<End, 'profile'>

@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { LegEvent } from '../media/media.ts'
+import { profileOf } from '../media/sdp/streams.ts'
 import type { End } from './anchor.ts'
 import { allow, type Party, readDevice } from './headers.ts'
-import { speaks } from './sdp.ts'
 import {
   type Ack,
   type Headers,
@@ -90,7 +90,7 @@ export class Leg {
   learn(message: Message): void {
     if (message.body) {
       this.remoteSdp = message.body
-      this.end.profile = speaks(message.body)
+      this.end.profile = profileOf(message.body)
     }
     this.allow = message.get('Allow') ?? this.allow
     this.device = { ...this.device, ...readDevice(message) }

@@ -1,8 +1,9 @@
 import type { Stream } from '../media/media.ts'
+import { profileOf } from '../media/sdp/streams.ts'
 import type { Anchor, End } from './anchor.ts'
 import { allow } from './headers.ts'
 import type { Answer, Leg } from './leg.ts'
-import { likeOffer, speaks } from './sdp.ts'
+import { likeOffer } from './sdp.ts'
 import type { Headers, Incoming, Sent } from './sip.ts'
 
 // A re-INVITE or UPDATE in a call whose media passes this server, or is to pass it from now on. The other end is asked only
@@ -103,7 +104,7 @@ export async function renegotiate(how: Renegotiation): Promise<Outcome> {
 
 /** What the other end must be offered for this offer; undefined when it has that already. */
 function wantedOf(anchor: Anchor, offer: string, before: readonly Stream[], peer: End): Stream[] | undefined {
-  const now = likeOffer(offer, speaks(offer) === 'webrtc' && peer.profile === 'webrtc' ? 'webrtc' : 'plain')
+  const now = likeOffer(offer, profileOf(offer) === 'webrtc' && peer.profile === 'webrtc' ? 'webrtc' : 'plain')
   const wanted = now.map(({ kind, direction, codecs }, at) => {
     const had = before[at]
     // Who waits listens to the music, also when the holder wants nothing to flow.

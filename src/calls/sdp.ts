@@ -1,15 +1,9 @@
 import type { Direction, Profile, Stream } from '../media/media.ts'
 import { parse } from '../media/sdp/description.ts'
-import { streamsOf } from '../media/sdp/streams.ts'
+import { profileOf, streamsOf } from '../media/sdp/streams.ts'
 
 // The few looks at SDP that connecting strangers' sessions needs (RFC 3725): an offer made for one phone is shown to
 // another. Everything else passes untouched, or is written by the media room.
-
-/** What the sender of an SDP speaks; seen without parsing, because every call is asked. */
-export function speaks(sdp: string): Profile {
-  if (!sdp.includes('a=fingerprint:')) return 'plain'
-  return sdp.includes(' UDP/TLS/RTP/SAVP') || sdp.includes('a=ice-ufrag:') ? 'webrtc' : 'plain'
-}
 
 /** Whether a phone protects its media (RFC 4568). */
 export function isSecure(sdp: string): boolean {
@@ -29,7 +23,7 @@ const phoneCodecs = new Set(['opus', 'g722', 'pcmu', 'pcma'])
  */
 export function likeOffer(offer: string, to: Profile): Stream[] {
   const all = streamsOf(parse(offer)).map(stream => ({ ...stream, direction: mirrored[stream.direction] }))
-  if (to === 'webrtc' && speaks(offer) === 'webrtc') return all
+  if (to === 'webrtc' && profileOf(offer) === 'webrtc') return all
   return all
     .filter(({ kind }) => kind === 'audio')
     .slice(0, 1)

@@ -137,11 +137,6 @@ function endPart(into: Buffer, from: number, to: number): void {
   into.writeUInt16BE((to - from) / 4 - 1, from + 2)
 }
 
-/** The middle 32 bits of an NTP time, which report blocks speak in. */
-export function shortNtp(unixMs: number): number {
-  return Math.floor((unixMs / 1000 + ntpOffset) * 65536) % 4294967296
-}
-
 /** Counts how one source arrives, as RFC 3550 appendices A.1, A.3 and A.8 do. */
 export interface Reception {
   readonly ssrc: number

@@ -2,15 +2,13 @@ import type { Direction, Profile, Stream } from '../media.ts'
 import { codecsOf, isMedia, nameOf } from './codecs.ts'
 import type { Session } from './description.ts'
 
-/** What a description speaks: WebRTC where a line has ICE and DTLS-SRTP, plain RTP otherwise. */
-export function profileOf(session: Session): Profile {
-  const secured = session.media.some(
-    line =>
-      line.protocol.startsWith('UDP/TLS/') ||
-      ((line.fingerprint ?? session.fingerprint) !== undefined && line.protocol.includes('SAVP')),
-  )
-  const ice = session.media.some(line => (line.iceUfrag ?? session.iceUfrag) !== undefined)
-  return secured && ice ? 'webrtc' : 'plain'
+/**
+ * What the sender of an SDP speaks: WebRTC where it has ICE and DTLS-SRTP (RFC 8827 section 6.5), plain RTP otherwise. Seen
+ * without parsing, because every call is asked.
+ */
+export function profileOf(sdp: string): Profile {
+  const secured = sdp.includes('a=fingerprint:') && sdp.includes('RTP/SAVP')
+  return secured && sdp.includes('a=ice-ufrag:') ? 'webrtc' : 'plain'
 }
 
 /** What the lines of a description are to us, its directions mirrored; rejected lines and data channels are left out. */

@@ -4,20 +4,12 @@ import { readDigit, writeDigit } from '../../../src/calls/dtmf.ts'
 import { fromAnswer, fromInvite, identity, mayCallAs, nameAddr, notUnderstood } from '../../../src/calls/headers.ts'
 import { asBranchStatus, bestOf, isHeld, resultOf } from '../../../src/calls/outcome.ts'
 import { calledUser, chooseTargets } from '../../../src/calls/route.ts'
-import {
-  isSecure,
-  knowsDigits,
-  likeOffer,
-  sameMedia,
-  speaks,
-  towards,
-  unheld,
-  waitingAnswer,
-} from '../../../src/calls/sdp.ts'
+import { isSecure, knowsDigits, likeOffer, sameMedia, towards, unheld, waitingAnswer } from '../../../src/calls/sdp.ts'
 import { sendable } from '../../../src/calls/sip.ts'
 import { isMeant, readRefer, readReplaces } from '../../../src/calls/transfer.ts'
 import { Refusal } from '../../../src/errors.ts'
 import type { Binding } from '../../../src/location/store.ts'
+import { profileOf } from '../../../src/media/sdp/streams.ts'
 
 const isOwn = (host: string) => host === 'vaartha.local' || host === '192.168.1.2'
 const message = (headers: Record<string, string>) => ({
@@ -215,8 +207,8 @@ const desk = line(
 )
 
 test('an SDP tells what its sender speaks, whether it has keys, and whether it takes telephone events', () => {
-  assert.deepEqual([speaks(browser), speaks(desk)], ['webrtc', 'plain'])
-  assert.equal(speaks(line('m=audio 4000 RTP/SAVP 0', 'a=fingerprint:sha-256 AA')), 'plain')
+  assert.deepEqual([profileOf(browser), profileOf(desk)], ['webrtc', 'plain'])
+  assert.equal(profileOf(line('m=audio 4000 RTP/SAVP 0', 'a=fingerprint:sha-256 AA')), 'plain')
   assert.deepEqual([isSecure(browser), isSecure(desk)], [false, true])
   assert.deepEqual([knowsDigits(browser), knowsDigits(desk)], [false, true])
   assert.deepEqual([isHeld(browser.replace('sendonly', 'sendrecv')), isHeld(desk)], [false, false])
