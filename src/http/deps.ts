@@ -4,6 +4,7 @@ import type { Accounts } from '../accounts/accounts.ts'
 import type { Invitations } from '../accounts/invitations.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { Calls } from '../calls/calls.ts'
+import type { SessionTable } from '../cluster/sessions.ts'
 import type { Config } from '../config/schema.ts'
 import type { Events } from '../events.ts'
 import type { Groups } from '../groups/groups.ts'
@@ -56,6 +57,8 @@ export interface HttpDeps {
   adminToken: string
   /** Where the administrator's sessions are kept over a restart. */
   sessionsFile: string
+  /** Signed-in browsers that other nodes know too: administrators, and people with the web phone. */
+  sessionTables?: { admins: SessionTable; phones: SessionTable }
   /** The SIP domain of the accounts. */
   domain: string
   accounts: Accounts

@@ -35,7 +35,7 @@ const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeou
 /** Serves pages and API on HTTP and HTTPS. Rejects with an Error that names a port that cannot be opened. */
 export async function startHttp(deps: HttpDeps): Promise<Http> {
   const { config, certificates, addresses, log } = deps
-  const sessions = createSessions({ file: deps.sessionsFile, log })
+  const sessions = createSessions({ file: deps.sessionsFile, log, table: deps.sessionTables?.admins })
   const live = createLive(deps.events)
   const metrics = createMetrics({
     events: deps.events,
@@ -82,7 +82,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
       guard,
       live,
       metrics,
-      phones: createPhoneSessions(),
+      phones: createPhoneSessions(deps.sessionTables?.phones),
       points,
       base: reached,
       link,

@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { SessionTable } from '../cluster/sessions.ts'
 import { Refusal } from '../errors.ts'
 import { isSameOrigin, readCookie, setCookie } from './cookies.ts'
 
@@ -8,8 +9,8 @@ const sessionMs = 12 * 3_600_000
 const mostSessions = 10_000
 
 /**
- * Who uses the web phone in which browser. Kept in memory only: after a restart the phone proves itself anew with what
- * it registers with, and nobody notices.
+ * Who uses the web phone in which browser. Kept in memory, and that of other nodes: after a restart of all the phone
+ * proves itself anew with what it registers with, and nobody notices.
  */
 export interface PhoneSessions {
   open(user: string, reply: FastifyReply): void
@@ -20,10 +21,8 @@ export interface PhoneSessions {
   close(request: FastifyRequest, reply: FastifyReply): void
 }
 
-export function createPhoneSessions(now: () => number = Date.now): PhoneSessions {
-  // By SHA-256 of the cookie, so that the time of a look-up tells nothing; the oldest come first.
-  const sessions = new Map<string, { user: string; ends: number }>()
-
+/** `sessions` are by SHA-256 of the cookie, so that the time of a look-up tells nothing; the oldest come first. */
+export function createPhoneSessions(sessions: SessionTable = new Map(), now: () => number = Date.now): PhoneSessions {
   function user(request: FastifyRequest): string | undefined {
     const id = readCookie(request, cookie)
     const session = id === undefined ? undefined : sessions.get(hash('sha256', id))

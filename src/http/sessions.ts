@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import type { SessionTable } from '../cluster/sessions.ts'
 import type { Logger } from '../log.ts'
 
 const dayMs = 86_400_000
@@ -8,6 +9,7 @@ const sessionMs = 30 * dayMs
 // Links and browsers of one household; the oldest gives way to the newest.
 const mostCodes = 16
 const mostSessions = 100
+const administrator = 'admin'
 
 /** The administrator's one-time codes and signed-in browsers. */
 export interface Sessions {
@@ -21,24 +23,32 @@ export interface Sessions {
 
 /**
  * Codes and sessions are random and looked up by their SHA-256, so that neither the time of a look-up nor the file
- * tells anything about them. Sessions outlive a restart in `file` (mode 0600), codes do not.
+ * tells anything about them. Sessions outlive a restart in `file` (mode 0600), codes do not. `table` is one that other
+ * nodes share.
  */
-export function createSessions(deps: { file: string; log: Logger; now?: () => number }): Sessions {
-  const { file, log, now = Date.now } = deps
-  const codes = new Map<string, number>()
-  const sessions = new Map<string, number>(read(file, log))
+export function createSessions(deps: {
+  file: string
+  log: Logger
+  now?: () => number
+  table?: SessionTable | undefined
+}): Sessions {
+  const { file, log, now = Date.now, table: sessions = new Map() } = deps
+  const codes: SessionTable = new Map()
+  for (const [hash, ends] of read(file, log)) {
+    if (sessions.get(hash) === undefined) sessions.set(hash, { user: administrator, ends })
+  }
 
   function save(): void {
     const temporary = `${file}.new`
-    writeFileSync(temporary, JSON.stringify([...sessions]), { mode: 0o600 })
+    writeFileSync(temporary, JSON.stringify(Array.from(sessions, ([hash, { ends }]) => [hash, ends])), { mode: 0o600 })
     renameSync(temporary, file)
   }
 
-  function add(table: Map<string, number>, forMs: number, most: number): string {
-    for (const [hash, ends] of table) if (ends <= now()) table.delete(hash)
-    for (const hash of table.keys()) if (table.size >= most) table.delete(hash)
+  function add(table: SessionTable, forMs: number, most: number): string {
+    for (const [hash, { ends }] of table) if (ends <= now()) table.delete(hash)
+    for (const [hash] of table) if (table.size >= most) table.delete(hash)
     const id = randomBytes(24).toString('base64url')
-    table.set(hashOf(id), now() + forMs)
+    table.set(hashOf(id), { user: administrator, ends: now() + forMs })
     return id
   }
 
@@ -46,14 +56,14 @@ export function createSessions(deps: { file: string; log: Logger; now?: () => nu
     newCode: () => add(codes, codeMs, mostCodes),
     signIn(code) {
       const hash = hashOf(code)
-      const ends = codes.get(hash) ?? 0
+      const ends = codes.get(hash)?.ends ?? 0
       codes.delete(hash)
       if (ends <= now()) return undefined
       const id = add(sessions, sessionMs, mostSessions)
       save()
       return { id, seconds: sessionMs / 1000 }
     },
-    knows: id => id !== undefined && (sessions.get(hashOf(id)) ?? 0) > now(),
+    knows: id => id !== undefined && (sessions.get(hashOf(id))?.ends ?? 0) > now(),
     signOut(id) {
       if (id !== undefined && sessions.delete(hashOf(id))) save()
     },
