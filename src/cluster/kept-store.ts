@@ -13,7 +13,8 @@ import type { Kept } from './replication.ts'
 export const ended = '-'
 export const nobody = '?'
 
-const ttlMs = 3_600_000
+// Longer than a clock that is set anew may leap.
+const ttlMs = 3 * 3_600_000
 const tombstoneMs = 60_000
 const fencedMs = 86_400_000
 /** How often the keys of what lives on are renewed. */

@@ -140,11 +140,11 @@ test('two nodes race for a thing a thousand times, while its owner wakes up: one
     assert.deepEqual(ends, [true])
     if (!still) assert.equal(await owner.replication.end('call', id), false)
   }
+  for (const node of [owner, ...rivals]) await node.close()
   assert.ok(
     wins.every(count => count > 20),
     `it is no race when some never win: ${wins}`,
   )
-  for (const node of [owner, ...rivals]) await node.close()
 })
 
 test('while Redis is away the newest state waits, and is written with its fence when it is back', async () => {
