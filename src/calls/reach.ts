@@ -7,6 +7,7 @@ import type { Call } from './call.ts'
 import { allow } from './headers.ts'
 import type { Answer, Leg } from './leg.ts'
 import { isHeld } from './outcome.ts'
+import type { Whereabouts } from './route.ts'
 import { isSecure, likeOffer, sameMedia } from './sdp.ts'
 import type { CallSnapshot, LegSnapshot } from './snapshot.ts'
 import { findWay, type Way } from './ways.ts'
@@ -17,8 +18,7 @@ import { findWay, type Way } from './ways.ts'
 export interface ReachDeps {
   dialogs: EngineDialogs
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
-  /** Whether the life that holds a flow is there. */
-  isAlive(life: string): boolean
+  where: Whereabouts
   domain: string
   events: Events
   config: { sessionExpires: number }
@@ -82,7 +82,7 @@ export function createReach(deps: ReachDeps): Reach {
     if (one.trying) return
     one.trying = true
     try {
-      const way = findWay(was.dialog, was.device, await deps.bindings(aorOf(leg)), deps.isAlive)
+      const way = findWay(was.dialog, was.device, await deps.bindings(aorOf(leg)), deps.where)
       if (call.ended || leg.ended) return drop(one)
       if (way === undefined || !(await inTurn(() => go(one, way)))) return
       drop(one)

@@ -1,10 +1,11 @@
+import type { Members } from '../cluster/members.ts'
 import { Refusal } from '../errors.ts'
 import type { Binding } from '../location/store.ts'
 import type { Logger } from '../log.ts'
 import { splitList } from '../sip/engine/message/syntax.ts'
 import { type BranchBody, createFork, type Fork, type ForkUser } from './fork.ts'
 import { type Party, readAddress } from './headers.ts'
-import { calledUser, chooseTargets, type Origin, type Target } from './route.ts'
+import { calledUser, chooseTargets, type Origin, type Target, whereIn } from './route.ts'
 import type { Headers, SrfPort } from './sip.ts'
 
 export interface RingerDeps {
@@ -15,6 +16,8 @@ export interface RingerDeps {
   find(user: string): Promise<(Party & { enabled: boolean }) | undefined> | (Party & { enabled: boolean }) | undefined
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
+  /** The other nodes, whose phones are rung over them. */
+  others?: { members: Pick<Members, 'life' | 'find'> } | undefined
 }
 
 /** Who rings: what it started is noted in `forks`. */
@@ -38,6 +41,7 @@ export interface Ringer {
 /** Finds people and rings them. */
 export function createRinger(deps: RingerDeps): Ringer {
   const { srf, config, domain, isOwn } = deps
+  const where = whereIn(deps.others?.members)
 
   async function find(user: string, except?: Origin, uri?: string): Promise<{ callee: Party; targets: Target[] }> {
     const device = uri !== undefined && /;gr\b/.test(uri) ? await deps.bindingsOfGruu?.(uri) : undefined
@@ -46,7 +50,7 @@ export function createRinger(deps: RingerDeps): Ringer {
     const callee = (await deps.find(name)) ?? (await deps.find(name.toLowerCase()))
     if (callee === undefined || !callee.enabled) throw new Refusal('not-found')
     const bindings = device ?? (await deps.bindings(`sip:${callee.user}@${domain}`))
-    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except })
+    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except, where })
     if (targets.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
     return { callee, targets }
   }

@@ -1,5 +1,6 @@
+import type { Members } from '../cluster/members.ts'
 import { Refusal } from '../errors.ts'
-import type { Binding } from '../location/store.ts'
+import { type Binding, isOutbound } from '../location/binding.ts'
 import type { Profile } from '../media/media.ts'
 import { bytes } from '../sip/engine/message/message.ts'
 import { formatHost, parseUri, unescapeUser } from '../sip/engine/message/uri.ts'
@@ -50,36 +51,68 @@ function isOrigin(binding: Binding, origin: Origin): boolean {
   return binding.source.address === origin.address && binding.source.port === origin.port
 }
 
+/** Where the run of a node is that holds a flow: this one, another one that takes requests at that URI, or gone. */
+export type Whereabouts = (life: string) => 'here' | 'gone' | { sip: string }
+
+/** Without a cluster every flow is ours. */
+export function whereIn(members: Pick<Members, 'life' | 'find'> | undefined): Whereabouts {
+  return life => {
+    if (members === undefined || life === members.life) return 'here'
+    const member = members.find(life)
+    return member?.life === life && member.state !== 'down' && member.sip !== '' ? { sip: member.sip } : 'gone'
+  }
+}
+
+const here: Whereabouts = () => 'here'
+
+/** Whether the flow of a binding may still be there. */
+export const isLive = ({ flow, node }: Binding, where: Whereabouts) => flow !== '' && where(node) !== 'gone'
+
+/** Whether a contact is to be believed: it names the very address that its REGISTER came from, so no NAT is before it. */
+const isOpen = ({ contact, source }: Binding) => parseUri(contact)?.host === source.address
+
 /**
  * The contacts to ring, best first and at most `most`. A binding is reached over its own flow, or by the first hop of its
- * Path (RFC 3327); more Path hops cannot be preloaded through drachtio-srf, the edge proxy has to know them.
+ * Path (RFC 3327); more Path hops cannot be preloaded through drachtio-srf, the edge proxy has to know them. Left out is
+ * what only its dead node could reach, and a lost flow of a device that has another one (RFC 5626 section 5.3).
  */
 export function chooseTargets(
   bindings: readonly Binding[],
-  options: { most: number; origin?: Origin | undefined },
+  options: { most: number; origin?: Origin | undefined; where?: Whereabouts },
 ): Target[] {
-  const { most, origin } = options
-  return bindings
+  const { most, origin, where = here } = options
+  const reachable = bindings.filter(binding => {
+    if (isLive(binding, where) || binding.path.length > 0) return true
+    const { node, protocol, instance } = binding
+    if (isOutbound(binding) && bindings.some(other => other.instance === instance && isLive(other, where))) return false
+    return where(node) !== 'gone' || (protocol === 'udp' && isOpen(binding))
+  })
+  return reachable
     .filter(binding => origin === undefined || !isOrigin(binding, origin))
     .slice(0, most)
-    .map(targetOf)
+    .map(binding => targetOf(binding, where))
 }
 
 /**
- * Where a binding is reached: over its Path, else over the connection that it came by. A contact that names the very
+ * Where a binding is reached: over its Path, else over the connection that it came by, which may be another node's. A contact that names the very
  * address its REGISTER came from has no NAT before it and is believed, port and transport included: some phones listen
  * elsewhere than they send from. So is one whose connection is gone: nothing else is left to try.
  */
-export function targetOf(binding: Binding): Target {
+export function targetOf(binding: Binding, where: Whereabouts = here): Target {
   const { contact, aor, userAgent, path, source, protocol, flow, instance } = binding
   const profile: Profile = protocol === 'ws' || protocol === 'wss' ? 'webrtc' : 'plain'
   const device = { registration: binding.callId, ...(instance === undefined ? {} : { instance }) }
   const common = { uri: contact, aor, userAgent, profile, address: source.address, device }
   const hop = path[0]
   // A Path is the network's word: it may not choose a flow of ours.
-  if (hop !== undefined) return { ...common, proxy: (/<([^>]*)>/.exec(hop)?.[1] ?? hop).replace(/;fl=[^;?]*/gi, '') }
-  const direct = protocol === 'udp' ? parseUri(contact)?.host === source.address : flow === ''
-  if (direct) return common
-  const pinned = flow === '' ? '' : `;fl=${flow}`
+  if (hop !== undefined)
+    return { ...common, proxy: (/<([^>]*)>/.exec(hop)?.[1] ?? hop).replace(/;(?:fl|node)=[^;?]*/gi, '') }
+  const place = where(binding.node)
+  if (flow !== '' && typeof place === 'object') {
+    return { ...common, proxy: `${place.sip};node=${binding.node};fl=${flow}` }
+  }
+  const known = place === 'gone' ? '' : flow
+  if (protocol === 'udp' ? isOpen(binding) : known === '') return common
+  const pinned = known === '' ? '' : `;fl=${known}`
   return { ...common, proxy: `sip:${formatHost(source.address)}:${source.port};transport=${protocol}${pinned}` }
 }

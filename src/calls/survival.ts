@@ -10,6 +10,7 @@ import type { CallContext } from './context.ts'
 import { createKeeping, type Keeper, keepsNothing } from './keeping.ts'
 import { createReach, type ReachDeps } from './reach.ts'
 import type { Located } from './refer.ts'
+import { whereIn } from './route.ts'
 import { type Incoming, type Reply, reply } from './sip.ts'
 import { createTakeover, type TakeoverDeps } from './takeover.ts'
 import type { Replaces } from './transfer.ts'
@@ -25,7 +26,7 @@ export interface Others {
   pass?: TakeoverDeps['pass']
 }
 
-export interface SurvivalDeps extends Omit<ReachDeps, 'dialogs' | 'isAlive'> {
+export interface SurvivalDeps extends Omit<ReachDeps, 'dialogs' | 'where'> {
   others: Others | undefined
   log: Logger
 }
@@ -68,8 +69,7 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   const { replication, dialogs, members, bus } = others
   const { log } = deps
   const keeping = createKeeping({ replication, dialogs, log })
-  const isAlive = (life: string) => life === members.life || members.find(life)?.life === life
-  const reach = createReach({ ...deps, dialogs, isAlive })
+  const reach = createReach({ ...deps, dialogs, where: whereIn(members) })
   const ends: (() => void)[] = [() => reach.close()]
   let takeover: ReturnType<typeof createTakeover> | undefined
 

@@ -2,7 +2,7 @@ import type { Binding } from '../location/store.ts'
 import type { DialogState } from '../sip/dialogs.ts'
 import { bytes } from '../sip/engine/message/message.ts'
 import { parseUri } from '../sip/engine/message/uri.ts'
-import { targetOf } from './route.ts'
+import { isLive, targetOf, type Whereabouts } from './route.ts'
 import type { Device } from './snapshot.ts'
 
 /** How a phone of another node's call can be asked something now. */
@@ -23,13 +23,13 @@ export function findWay(
   { target, source }: DialogState,
   device: Device,
   bindings: readonly Binding[],
-  isAlive: (node: string) => boolean,
+  where: Whereabouts,
 ): Way | undefined {
   const live = ofDevice({ ...device, contact: device.contact || target }, bindings)
-    .filter(({ flow, node }) => flow !== '' && isAlive(node))
+    .filter(binding => isLive(binding, where))
     .toSorted((a, b) => b.updatedAt - a.updatedAt)[0]
   if (live !== undefined) {
-    const { uri, proxy } = targetOf(live)
+    const { uri, proxy } = targetOf(live, where)
     return { uri, proxy, sure: true }
   }
   const direct = source.protocol === 'udp' && parseUri(bytes(target))?.host === source.address

@@ -14,7 +14,7 @@ export interface Member {
   roles: Role[]
   /** Of the configuration, 10 is asked before 20 (RFC 2782). */
   priority: number
-  /** Where other nodes send SIP requests for flows that this one holds, and where its API is. */
+  /** SIP URI to which other nodes send requests for flows that this one holds, `sip:192.0.2.1:5060;transport=tcp`; and its API. */
   sip: string
   http: string
   /** Address and port of its direct link, over which nodes ask each other. */
