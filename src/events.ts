@@ -42,6 +42,8 @@ export interface Facts {
   flowOpened: { flow: string; protocol: Protocol; source: string }
   flowClosed: { flow: string; protocol: Protocol; source: string }
   storeFailed: { store: 'location' | 'accounts' | 'records' | 'redis'; operation: string; message: string }
+  /** Redis has answered, `ms` after it was asked. */
+  redisAnswered: { ms: number }
   storeRecovered: { store: 'location' | 'accounts' | 'records' | 'redis' }
   addressesChanged: { addresses: string[] }
   nameClaimed: { name: string }

@@ -257,9 +257,11 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   installRoutes({ ...routes, log: log.child({ room: 'routes' }) })
 
   const health = () => {
-    const reasons = location.healthy() ? [] : ['the registration store does not answer']
+    const reasons = location.healthy() ? [] : [`registrations go on in memory only: ${location.why()}`]
     return {
-      ready: reasons.length === 0,
+      // Phones register and call without Redis; sending them elsewhere would help nobody.
+      ready: true,
+      degraded: reasons.length > 0,
       reasons,
       parts: parts(config, discovery?.name(), media),
       media: media.state(),
@@ -298,6 +300,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         groups: groupStore,
         meetings: groups,
         mediaLoad: () => media.load(),
+        storeFigures: () => store.figures?.(),
         recordings,
         health,
         info,

@@ -89,7 +89,8 @@ export async function checkServer(config: Config): Promise<Finding> {
   if (run === undefined) return odd('server', 'does not run', 'npm start')
   try {
     const answer = await fetch(`${run.api}/health/ready`, { signal: AbortSignal.timeout(3000) })
-    const health = (await answer.json()) as { ready: boolean; reasons: string[] }
+    const health = (await answer.json()) as { ready: boolean; degraded: boolean; reasons: string[] }
+    if (health.ready && health.degraded) return odd('server', `runs, but ${health.reasons.join('; ')}`, 'see its log')
     if (health.ready) return good('server', `runs as process ${run.pid} and is ready`)
     return bad('server', `runs, but is not ready: ${health.reasons.join('; ')}`, 'see its log')
   } catch (error) {

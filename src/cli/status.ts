@@ -11,6 +11,7 @@ interface Status {
   version: string
   uptime: number
   ready: boolean
+  degraded: boolean
   reasons: string[]
   /** Null while the store does not answer. */
   registrations: number | null
@@ -38,7 +39,7 @@ export function addStatus(program: Command, load: Load): void {
       const status = await ask<Status>(load().config, '/api/status')
       if (options.json) return sayJson(status)
       say(
-        `${status.name}, version ${status.version}, up ${duration(status.uptime)}: ${status.ready ? 'ready' : 'NOT READY'}`,
+        `${status.name}, version ${status.version}, up ${duration(status.uptime)}: ${!status.ready ? 'NOT READY' : status.degraded ? 'ready, but DEGRADED' : 'ready'}`,
       )
       for (const reason of status.reasons) say(`  ${reason}`)
       say(`${status.registrations ?? 'unknown'} registrations, ${status.calls} calls`)

@@ -20,7 +20,9 @@ import type { WebPhone } from './web-build.ts'
 
 export interface Health {
   ready: boolean
-  /** Why it is not ready, in plain words. */
+  /** It serves, but something that it stands on does not. */
+  degraded: boolean
+  /** Why it is not ready or degraded, in plain words. */
   reasons: string[]
   /** What is on and what is off, and why. */
   parts: Record<string, { on: boolean; why: string }>
@@ -73,6 +75,8 @@ export interface HttpDeps {
   recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health
   mediaLoad(): MediaLoad
+  /** What the shared store of registrations holds; undefined without one. */
+  storeFigures?(): { healthy: boolean; replica: number; waiting: number } | undefined
   info(): Promise<Info>
   /** When the server began, in ms since 1970. */
   began: number

@@ -44,6 +44,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     calls: () => deps.calls.list().length,
     meetings: () => deps.meetings.list(),
     mediaLoad: () => deps.mediaLoad(),
+    storeFigures: () => deps.storeFigures?.(),
     engineStats: () => deps.engineStats(),
   })
   const open: { app?: FastifyInstance; plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}

@@ -22,6 +22,7 @@ const facts: Record<FactName, boolean> = {
   flowClosed: true,
   storeFailed: true,
   storeRecovered: true,
+  redisAnswered: false,
   addressesChanged: true,
   nameClaimed: true,
   nameConflict: true,

@@ -13,6 +13,13 @@ export interface Metrics {
   close(): void
 }
 
+/** What is shared with other nodes. */
+interface StoreFigures {
+  healthy: boolean
+  replica: number
+  waiting: number
+}
+
 export interface MetricsDeps {
   events: Events
   version: string
@@ -20,6 +27,7 @@ export interface MetricsDeps {
   calls(): number
   meetings(): readonly { shape: string; members: readonly unknown[] }[]
   mediaLoad(): MediaLoad
+  storeFigures(): StoreFigures | undefined
   engineStats(): EngineStats | undefined
 }
 
@@ -43,6 +51,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
   addGauges(registry, deps)
   addMedia(registry, deps)
+  addStore(registry, deps)
   addProcess(registry, delay)
   return {
     contentType: registry.contentType,
@@ -71,6 +80,7 @@ function countFacts(registry: Registry, events: Events): (() => void)[] {
   const auth = counter('auth_failures', 'Wrong proofs of identity.', ['why'])
   const bans = counter('bans', 'Addresses banned for wrong passwords.', [])
   const store = counter('store_errors', 'Failed store operations.', ['store'])
+  const redis = histogram('redis', 'Time from a question to Redis to its answer.', answerBuckets, [])
   const meetings = counter('meetings', 'Ended meetings.', [])
   const lasted = histogram('meeting', 'How long meetings lasted.', [10, 60, 300, 900, 3600, 14400], [])
   const shapes = counter('topology_changes', 'Changes of the shape of a meeting.', ['from', 'to', 'result'])
@@ -89,6 +99,7 @@ function countFacts(registry: Registry, events: Events): (() => void)[] {
     events.on('authFailed', f => auth.inc({ why: f.why })),
     events.on('banned', () => bans.inc()),
     events.on('storeFailed', f => store.inc({ store: f.store })),
+    events.on('redisAnswered', f => redis.observe(f.ms / 1000)),
     events.on('groupEnded', f => {
       meetings.inc()
       lasted.observe(f.seconds)
@@ -129,6 +140,23 @@ function countMessages(registry: Registry, events: Events): () => void {
     const at = (fact.direction === 'in' ? 0 : perDirection) + method * classes.length + kind
     counts[at] = counts[at]! + 1
   })
+}
+
+/** What is shared with other nodes through Redis. */
+function addStore(registry: Registry, deps: MetricsDeps): void {
+  const gauge = (name: string, help: string, read: (figures: StoreFigures) => number) =>
+    new Gauge({
+      name: `vaartha_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        const figures = deps.storeFigures()
+        if (figures !== undefined) this.set(read(figures))
+      },
+    })
+  gauge('redis_up', '1 while Redis serves us, 0 while we go on without it.', figures => Number(figures.healthy))
+  gauge('replica_bindings', 'Bindings of all nodes held in memory.', figures => figures.replica)
+  gauge('store_waiting', 'Addresses whose registrations wait to be written to Redis.', figures => figures.waiting)
 }
 
 function addGauges(registry: Registry, deps: MetricsDeps): void {

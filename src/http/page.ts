@@ -163,13 +163,13 @@ ${phoneHelp(deps, info)}
 }
 
 function state(deps: HttpDeps): Markup {
-  const { ready, reasons, media } = deps.health()
+  const { ready, degraded, reasons, media } = deps.health()
   const waiting =
     media.sfu === 'ready'
       ? undefined
       : html`<p>Browsers cannot talk to phones or meet yet: the media worker ${inWords(media)}.</p>`
-  return html`<section id="state" data-live class="${ready ? 'good' : 'bad'}">
-<p><strong>${ready ? 'It runs and is ready.' : 'It runs, but it is not ready.'}</strong></p>
+  return html`<section id="state" data-live class="${ready && !degraded ? 'good' : 'bad'}">
+<p><strong>${!ready ? 'It runs, but it is not ready.' : degraded ? 'It runs, but not all is well.' : 'It runs and is ready.'}</strong></p>
 ${reasons.map(reason => html`<p>${reason}</p>`)}
 ${waiting}
 </section>`

@@ -18,14 +18,16 @@ const media = object({
   ),
 })
 const health = object({ status: string(), media })
-const ready = object({ ready: boolean(), reasons: array(string()) })
+const degraded = boolean({ description: 'It serves, but something that it stands on does not.' })
+const ready = object({ ready: boolean(), degraded, reasons: array(string()) })
 const status = object({
   name: string(),
   domain: string(),
   version: string(),
   uptime: integer({ description: 'Seconds.' }),
   ready: boolean(),
-  reasons: array(string({ description: 'Why it is not ready.' })),
+  degraded,
+  reasons: array(string({ description: 'Why it is not ready, or degraded.' })),
   registrations: nullable(integer(), {
     description: 'Null while the store does not answer.',
   }),

@@ -19,10 +19,7 @@ export interface SharedStoreDeps {
   mostWaiting?: number
 }
 
-export interface SharedStore extends LocationStore {
-  /** Bindings held in memory, and addresses that wait to be written to Redis. */
-  figures(): { replica: number; waiting: number; complete: boolean }
-}
+export type SharedStore = Required<LocationStore>
 
 const pageSize = 200
 const retryMs = 1000
@@ -204,7 +201,7 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    figures: () => ({ replica: table.size(), waiting: waiting.size(), complete }),
+    figures: () => ({ healthy: link.healthy(), replica: table.size(), waiting: waiting.size() }),
     async close() {
       if (closed) return
       closed = true

@@ -37,6 +37,8 @@ export interface LocationStore {
   healthy(): boolean
   /** Why not, in words for people; '' while healthy. */
   why(): string
+  /** Bindings of all nodes in memory here, and addresses that wait to be shared; absent without others. */
+  figures?(): { healthy: boolean; replica: number; waiting: number }
   /** Calls `listener` with the new state of an address, also of those that other nodes change; absent without others. */
   onChanged?(listener: (aor: string, bindings: readonly Binding[]) => void): () => void
   /** Resolves when everything saved is where it should be; idempotent. */

@@ -120,9 +120,11 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
     if (waiting.size >= mostWaiting) return Promise.reject(refusal('too many commands wait for Redis'))
     return new Promise<T>((resolve, reject) => {
       waiting.add(reject)
+      const asked = performance.now()
       commands(client).then(
         value => {
           waiting.delete(reject)
+          events.emit('redisAnswered', { ms: performance.now() - asked })
           resolve(value)
         },
         (error: Error) => {

@@ -86,6 +86,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     recordings: { list: async () => [], get: async () => undefined, path: file => file, remove: async () => {} },
     health: () => ({
       ready: true,
+      degraded: false,
       reasons: [],
       parts: { TLS: { on: true, why: 'a <reason>' } },
       media: { sfu: 'ready', why: 'built', mixer: { on: false, why: 'away' } },

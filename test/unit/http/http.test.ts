@@ -27,7 +27,7 @@ describe('http', () => {
   it('tells health to everybody', async () => {
     const media = { sfu: 'ready', why: 'built', mixer: { on: false, why: 'away' } }
     assert.deepEqual(await (await t.get('/health')).json(), { status: 'ok', media })
-    assert.deepEqual(await (await t.get('/health/ready')).json(), { ready: true, reasons: [] })
+    assert.deepEqual(await (await t.get('/health/ready')).json(), { ready: true, degraded: false, reasons: [] })
   })
 
   it('answers the API to the administrator only', async () => {
