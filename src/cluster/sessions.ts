@@ -178,7 +178,9 @@ export function createSharedSessions(deps: {
     [Symbol.iterator]: () => sessions.entries(),
     async start() {
       // Each time that all is heard from then on, the first included, it is compared what was not.
-      stops.push(await redis.subscribe(channel, hear, () => void compareNow()))
+      const unsubscribe = await redis.subscribe(channel, hear, () => void compareNow())
+      if (closed) return unsubscribe()
+      stops.push(unsubscribe)
       stops.push(redis.onChange(healthy => healthy && void compareNow()))
       await compareNow()
     },

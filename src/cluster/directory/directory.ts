@@ -26,7 +26,10 @@ export interface DirectoryFigures {
 
 /** Keeps accounts, groups, invitations, call records and the list of recordings alike on all nodes. */
 export interface Directory {
-  /** Begins, and resolves when all has been compared once, or after `startMs` without Redis; it goes on either way. */
+  /**
+   * Begins, and resolves when all has been compared once. A node that has never been waits `startMs` for Redis, one that
+   * has starts with what it knows.
+   */
   start(startMs?: number): Promise<void>
   /** Makes sure that a thing is done by one node only. Refuses `store-unavailable` while Redis is away. */
   claim(id: string, untilMs: number): Promise<boolean>
@@ -172,8 +175,10 @@ export function createDirectory(deps: DirectoryDeps): Directory {
       const done = new Promise<void>(resolve => {
         compared = resolve
       })
-      stops.push(await redis.subscribe(channel, hear, compareNow))
-      await done
+      const unsubscribe = await redis.subscribe(channel, hear, compareNow)
+      if (closing !== undefined) return unsubscribe()
+      stops.push(unsubscribe)
+      if (redis.healthy() || replica.synced().at === 0) await done
       clearTimeout(limit)
       compared = undefined
     },
