@@ -72,11 +72,12 @@ it('first meeting of a node with 10,000 accounts', { timeout: 120_000 }, async t
       `${what}: ${ms.toFixed(0)} ms, event loop held up ${(delay.max / 1e6).toFixed(0)} ms at most, memory ${(memory() - before).toFixed(0)} MiB more`,
     )
   }
-  await measure('told by the first', () => a.directory.start(60_000))
+  await measure('told by the first', async () => (await a.link.ready()) && a.directory.start(60_000))
   const b = await startDirectoryNode({ ...options, node: 'b' })
   await measure('taken by the second', () => b.directory.start(60_000))
   await b.close()
   const again = await startDirectoryNode({ ...options, node: 'b' })
+  await again.link.ready()
   await measure('compared at a later start', () => again.directory.start(60_000))
   const began = performance.now()
   await a.accounts.setDisplayName('person1', 'home.test', 'changed')

@@ -15,14 +15,17 @@ const hourUs = 3_600_000_000
 describe('the directory of a cluster', () => {
   const folder = mkdtempSync(join(tmpdir(), 'vaartha-directory-'))
   let redis: RedisServer
+  let raw: Redis
   let trial = 0
   let opened: DirectoryNode[] = []
   const servers: RedisServer[] = []
 
   before(async () => {
     redis = await startRedis()
+    raw = new Redis(redis.url)
   })
   after(async () => {
+    raw.disconnect()
     await redis.stop()
     rmSync(folder, { recursive: true, force: true })
   })
@@ -43,6 +46,7 @@ describe('the directory of a cluster', () => {
     const place = { redis: redis.url, node, folder: join(folder, `${trial}`), prefix: `t${trial}` }
     const made = await startDirectoryNode({ ...place, ...options })
     opened.push(made)
+    await made.link.ready()
     await made.directory.start()
     return made
   }
@@ -296,9 +300,7 @@ describe('the directory of a cluster', () => {
     now += 91 * 86_400_000
     await stop(a)
     const again = await start('a', { more })
-    const client = new Redis(redis.url)
-    assert.equal(await client.hlen(`t${trial}:{directory}:account:versions`), 1)
-    client.disconnect()
+    assert.equal(await raw.hlen(`t${trial}:{directory}:account:versions`), 1)
     const back = await start('b', { more })
     await alike(again, back)
     assert.deepEqual(
@@ -311,15 +313,13 @@ describe('the directory of a cluster', () => {
     const a = await start('a')
     await add(a, 'mum')
     await until(() => a.directory.figures().waiting === 0)
-    const client = new Redis(redis.url)
     const keys = [`t${trial}:{directory}:account:versions`, `t${trial}:{directory}:account:rows`] as const
-    const row = (await client.hget(keys[1], `mum@${domain}`)) ?? ''
+    const row = (await raw.hget(keys[1], `mum@${domain}`)) ?? ''
     const { ha1 } = (await a.accounts.find('mum', domain))!
     assert.ok(!row.includes(ha1.MD5) && !row.includes(ha1['SHA-256']))
     const forged = `${Date.now() * 2000}:0:a`
-    await client.hset(keys[0], `mum@${domain}`, forged)
-    await client.hset(keys[1], `mum@${domain}`, row.replace(/^\S+/, forged))
-    client.disconnect()
+    await raw.hset(keys[0], `mum@${domain}`, forged)
+    await raw.hset(keys[1], `mum@${domain}`, row.replace(/^\S+/, forged))
     const b = await start('b')
     assert.equal((await b.accounts.list()).length, 0)
     assert.equal(b.directory.figures().failed, 1)
