@@ -24,6 +24,7 @@ export interface Others {
   bus: Pick<Bus, 'ask' | 'answer'>
   /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
   pass?: TakeoverDeps['pass']
+  patienceMs?: number
 }
 
 export interface SurvivalDeps extends Omit<ReachDeps, 'dialogs' | 'where'> {
@@ -118,9 +119,7 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   return {
     keeping,
     start(context, calls) {
-      const { life } = members
-      const pass = others.pass
-      takeover = createTakeover({ replication, dialogs, context, calls, life, pass, bring: reach.bring, log })
+      takeover = createTakeover({ ...others, context, calls, life: members.life, bring: reach.bring, log })
       ends.push(
         takeover.close,
         members.onDeath(dead => void adopt(dead)),

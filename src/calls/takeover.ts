@@ -23,6 +23,8 @@ export interface TakeoverDeps {
   calls: Map<string, Call>
   /** This life of this node. */
   life: string
+  /** How long a request waits for the death of the node that owns its call to be known. */
+  patienceMs?: number | undefined
   /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
   pass?: ((owner: string, req: Incoming, res: Reply) => Promise<boolean>) | undefined
   /** Seeks the ways to both phones of a call that came here; resolves when both were tried. */
@@ -47,14 +49,14 @@ export interface Takeover {
 /** A call that is ours, or the life that owns it. */
 type Found = Call | { owner: string } | undefined
 
-// A request for a call whose owner is just dying waits for its death to be known. The sender waits for 32 seconds.
-const patienceMs = 6000
+// The sender of a request waits for 32 seconds (timer F of RFC 3261).
+const defaultPatienceMs = 6000
 const lookMs = 150
 // So many calls are installed at once.
 const width = 64
 
 export function createTakeover(deps: TakeoverDeps): Takeover {
-  const { replication, dialogs, context, calls, life, log } = deps
+  const { replication, dialogs, context, calls, life, log, patienceMs = defaultPatienceMs } = deps
   const looking = new Map<string, Promise<Found>>()
   const restoring = new Map<string, Promise<Call | undefined>>()
   let closed = false
@@ -96,7 +98,7 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
   async function seek(dialog: string): Promise<Found> {
     const taken = await replication.takeOver(dialog)
     if (taken === undefined) return undefined
-    if (!('owner' in taken)) return restore(taken)
+    if ('snapshot' in taken) return restore(taken)
     if (taken.owner !== life) return taken
     await Promise.allSettled(restoring.values())
     const [callId = '', toTag = '', fromTag = ''] = dialog.split(';')
@@ -171,7 +173,7 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
     adopt,
     async take(dialog) {
       const taken = await replication.takeOver(dialog)
-      if (taken === undefined || 'owner' in taken) return false
+      if (taken === undefined || !('snapshot' in taken)) return false
       let brought: Promise<void> | undefined
       const call = await restore(taken, done => {
         brought = done
@@ -181,7 +183,7 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
     },
     async takeBack(dialog) {
       const taken = await replication.takeOver(dialog)
-      return taken !== undefined && (!('owner' in taken) || taken.owner === life)
+      return taken !== undefined && ('snapshot' in taken || taken.owner === life)
     },
     close() {
       closed = true

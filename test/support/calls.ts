@@ -1,5 +1,6 @@
 import type Srf from 'drachtio-srf'
 import { type Calls, createCalls } from '../../src/calls/calls.ts'
+import type { Others } from '../../src/calls/survival.ts'
 import { Refusal } from '../../src/errors.ts'
 import { createEvents, type FactName } from '../../src/events.ts'
 import type { Binding } from '../../src/location/store.ts'
@@ -25,8 +26,9 @@ export interface CallsUnderTest {
 /** The B2BUA on a real engine over loopback. Whoever a From names counts as authenticated; `mallory` proves to be Mallory. */
 export async function startCalls(
   change: Partial<Parameters<typeof createCalls>[0]['config']> = {},
-  options: { t1?: number; media?: Media } = {},
+  options: { t1?: number; media?: Media; others?: (engine: EngineUnderTest) => Others; life?: string } = {},
 ): Promise<CallsUnderTest> {
+  const { life = '' } = options
   const engine = await startEngineUnderTest(options)
   const bindings: Binding[] = []
   const records: CallRecord[] = []
@@ -61,17 +63,28 @@ export async function startCalls(
     // Here the GRUU of a device names its port.
     bindingsOfGruu: async uri => bindings.filter(binding => uri.endsWith(`;gr=${binding.source.port}`)),
     media: options.media,
+    others: options.others?.(engine),
     records: { add: record => records.push(record) },
     events,
     log: createSilentLog(),
   })
-  route(engine.srf, calls, binding => bindings.push(binding))
+  const registered = (aor: string) =>
+    events.emit('registered', {
+      aor,
+      contact: '',
+      expires: 1,
+      protocol: 'tcp',
+      source: '',
+      renewed: false,
+      userAgent: '',
+    })
+  route(engine.srf, calls, binding => bindings.push({ ...binding, node: life }), registered)
   return {
     engine,
     calls,
     records,
     facts,
-    bind: (user, peer, change) => bindings.push({ ...bindingOf(user, peer.port), ...change }),
+    bind: (user, peer, change) => bindings.push({ ...bindingOf(user, peer.port), node: life, ...change }),
     unbindAll: () => bindings.splice(0),
     async close() {
       await calls.close()
@@ -81,12 +94,13 @@ export async function startCalls(
 }
 
 type Request = Srf.SrfRequest
-function route(srf: Srf, calls: Calls, bind: (binding: Binding) => void): void {
+function route(srf: Srf, calls: Calls, bind: (binding: Binding) => void, registered: (aor: string) => void): void {
   srf.use((request: Request & { sessionToken?: string }, res) => {
     if (request.method === 'REGISTER') {
       const { sessionToken: flow = '', source_address: address } = request
       const [user, contact] = [/sip:([^@]*)@/.exec(request.get('To'))?.[1] ?? '', request.get('Contact')]
       const port = Number(request.source_port)
+      const aor = `sip:${user}@${domain}`
       bind({
         ...bindingOf(user, port),
         contact: contact.slice(1, -1),
@@ -94,18 +108,25 @@ function route(srf: Srf, calls: Calls, bind: (binding: Binding) => void): void {
         protocol: 'tcp',
         source: { address, port },
       })
+      registered(aor)
       return void res.send(200)
     }
-    if (/;tag=/.test(request.get('To'))) return void calls.outOfDialog(request, res)
+    if (/;tag=/.test(request.get('To'))) {
+      calls.outOfDialog(request, res).catch((error: unknown) => refuse(res, error))
+      return
+    }
     const user = request.get('X-Proven') || (/sip:([^@]*)@/.exec(request.get('From'))?.[1] ?? '')
-    calls.invite(request, res, { user, displayName: `${user} Ö` }).catch((error: unknown) => {
-      if (!(error instanceof Refusal)) throw error
-      res.send(error.sipStatus, { headers: error.headers })
-    })
+    const caller = { user, displayName: `${user} Ö` }
+    calls.invite(request, res, caller).catch((error: unknown) => refuse(res, error))
   })
   // srf asks its engine for a method when it gets a handler for it; what comes has been answered above.
   const handlers = srf as unknown as Record<string, (handler: () => void) => void>
-  for (const method of ['invite', 'register', 'bye', 'refer']) handlers[method]!(() => undefined)
+  for (const method of ['invite', 'register', 'bye', 'refer', 'info', 'update']) handlers[method]!(() => undefined)
+}
+
+function refuse(res: Srf.SrfResponse, error: unknown): void {
+  if (!(error instanceof Refusal)) throw error
+  res.send(error.sipStatus, { headers: error.headers })
 }
 
 function bindingOf(user: string, port: number): Binding {

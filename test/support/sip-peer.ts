@@ -18,6 +18,8 @@ export interface Received {
 export interface Peer {
   readonly port: number
   send(text: string): void
+  /** Over UDP: from now on it talks to another port. */
+  turnTo?(to: number): void
   /** The next message that fits and was not taken before; rejects after `ms`. */
   wait(fits: (message: Received) => boolean, ms?: number): Promise<Received>
   request(method: string, ms?: number): Promise<Received>
@@ -113,11 +115,17 @@ export async function createUdpPeer(to: number, listen?: (message: Received) => 
   const socket: Socket = createSocket('udp4')
   await new Promise<void>(resolve => socket.bind(0, '127.0.0.1', resolve))
   const { port } = socket.address()
-  const peer = createInbox(
-    text => socket.send(text, to, '127.0.0.1'),
+  let there = to
+  const inbox = createInbox(
+    text => socket.send(text, there, '127.0.0.1'),
     () => socket.close(),
     port,
   )
+  const peer = Object.assign(inbox, {
+    turnTo(other: number) {
+      there = other
+    },
+  })
   const isRepeat = createRepeatCheck()
   socket.on('message', bytes => {
     const text = bytes.toString()
