@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import type Srf from 'drachtio-srf'
+import { createPass } from '../../../src/calls/pass.ts'
 import type { Ack, Incoming, Reply, Response, Sent, SrfPort } from '../../../src/calls/sip.ts'
 import { createEngineDialogs } from '../../../src/sip/engine-dialogs.ts'
 import { type EngineUnderTest, startEngineUnderTest } from '../../support/engine.ts'
@@ -352,4 +353,54 @@ test('a dialog whose phone has lost its node goes on over the new registration, 
   }
   await dialogs.forget(id)
   dialog.end()
+})
+
+test('what comes to a node that does not own the dialog is passed to the one that does, and so is the ACK', async () => {
+  const { phone, invite, id } = await call('tcp')
+  const dialog = keep(b, id)
+  const members = {
+    life: 'a-1',
+    find: () => ({ life: 'b-1', state: 'up', sip: `sip:127.0.0.1:${b.server.tcp};transport=tcp` }),
+  }
+  const pass = createPass(members as unknown as Parameters<typeof createPass>[0])
+  const passed: Promise<boolean>[] = []
+  a.asked = req => void passed.push(pass('b-1', req))
+  // A phone that has lost its route set.
+  const bare = { ...invite, all: () => [] }
+  phone.send(inDialog(bare, phone, 'tcp', 'INVITE', 5, sdp))
+  answer((await dialog.next()).res, 200, sdp)
+  await phone.status(200)
+  phone.send(inDialog(bare, phone, 'tcp', 'ACK', 5))
+  assert.equal((await dialog.next()).req.method, 'ACK')
+  // The way to the phone is still its own flow.
+  const asked = ask(b, id, 'INFO')
+  phone.send(sipResponse(await phone.request('INFO'), 200))
+  assert.equal((await asked).status, 200)
+  phone.send(inDialog(bare, phone, 'tcp', 'BYE', 6))
+  answer((await dialog.next()).res, 200)
+  await phone.wait(message => message.header('CSeq') === '6 BYE')
+  assert.deepEqual(await Promise.all(passed), [true, true])
+  dialog.end()
+  phone.close()
+})
+
+test('what the owner did not hear is still to be answered here', async () => {
+  const c = await startNode('c-3')
+  const members = {
+    life: 'a-1',
+    find: () => ({ life: 'c-3', state: 'up', sip: `sip:127.0.0.1:${c.server.tcp};transport=tcp` }),
+  }
+  const pass = createPass(members as unknown as Parameters<typeof createPass>[0])
+  await c.server.close()
+  const phone = await createTcpPeer(a.server.tcp)
+  a.asked = async (req, res) => {
+    assert.equal(await pass('c-3', req), false)
+    answer(res, 481)
+  }
+  for (const method of ['INVITE', 'BYE']) {
+    phone.send(sipRequest({ method, peer: phone, callId: unique(), toTag: 'x', transport: 'TCP' }))
+    await phone.status(481)
+  }
+  assert.equal(a.server.engine.stats().proxied, 0)
+  phone.close()
 })

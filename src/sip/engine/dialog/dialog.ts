@@ -229,8 +229,10 @@ export function inSequence(dialog: Dialog, number: number): boolean {
  */
 export function noteWay(dialog: Dialog, flow: Flow, vias: number): void {
   const { reached, via, routes } = dialog
-  dialog.flow = flow
   dialog.reached = true
+  // Another node of ours may have passed on what came to it; the phone's own flow is still the way back.
+  if (vias > 1 && dialog.direct) return
+  dialog.flow = flow
   if (vias > 1) return
   dialog.direct = true
   if (!via && (reached || routes.length === 0)) return

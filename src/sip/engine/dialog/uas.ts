@@ -5,6 +5,7 @@ import { type Answer, type App, type AppMessage, type Meta, refuse, texts } from
 import { contactIn, type Dialog, dialogAsCallee, dialogId, inSequence, noteWay, refreshTarget } from './dialog.ts'
 import { contactFor, copyHeaders, headerOf, newTag, setBody, tagOf } from './fill.ts'
 import type { Ground, Keeper } from './ground.ts'
+import { repeat } from './repeat.ts'
 import { keepSubscription, metaOf } from './report.ts'
 import { grantSession, isTooBrief, lists } from './session-timer.ts'
 
@@ -30,6 +31,8 @@ export interface Uas {
   acknowledge(ack: SipMessage, flow: Flow, bytes: number): boolean
   /** Takes a request out of the application's hands, for the proxy; undefined when it cannot any more. */
   release(app: App, id: string): ServerTransaction | undefined
+  /** Puts it into them again. */
+  takeBack(app: App, transaction: ServerTransaction): void
   /** Answers everything that a lost application has left open. */
   abandon(app: App): void
   readonly pending: number
@@ -68,15 +71,20 @@ export function createUas(ground: Ground, keeper: Keeper): Uas {
       return
     }
     if (dialog && !admit(transaction, dialog)) return
-    const pending: Pending = { transaction, app, tag: request.toTag ?? '', dialog, cancelled: false }
+    begin(transaction, app, dialog)
+    if (transaction.invite && !dialog) ground.cdr('attempt', ['network'], request)
+    app.show(metaOf(transaction, dialog?.id ?? ''), request)
+  }
+
+  function begin(transaction: ServerTransaction, app: App, dialog: Dialog | undefined): void {
+    const tag = transaction.request.toTag ?? ''
+    const pending: Pending = { transaction, app, tag, dialog, cancelled: false }
     open.set(transaction.id, pending)
     transaction.onEnd = () => {
       open.delete(transaction.id)
       if (transaction.invite && pending.dialog && !pending.dialog.confirmed) dialogs.end(pending.dialog)
     }
     if (transaction.invite) transaction.onCancel = cancel => onCancel(pending, cancel)
-    if (transaction.invite && !dialog) ground.cdr('attempt', ['network'], request)
-    app.show(metaOf(transaction, dialog?.id ?? ''), request)
   }
 
   // The checks of RFC 3261 section 12.2.2 and 14.2, and RFC 3262 section 3 for PRACK.
@@ -345,6 +353,7 @@ export function createUas(ground: Ground, keeper: Keeper): Uas {
     adopt,
     respond,
     acknowledge,
+    takeBack: (app, transaction) => begin(transaction, app, undefined),
     release(app, id) {
       const pending = open.get(id)
       if (!pending || pending.app !== app || pending.transaction.status >= 101) return undefined
@@ -371,23 +380,4 @@ const isRequire = ([name]: [string, string]) => name.toLowerCase() === 'require'
 
 function offers100rel(request: SipMessage): boolean {
   return lists(request.getAll('Supported'), '100rel') || lists(request.getAll('Require'), '100rel')
-}
-
-/** Calls `again` after `first`, doubling up to `most`, until stopped; after `total` it calls `giveUp` instead. All in ms. */
-export function repeat(first: number, most: number, total: number, again: () => void, giveUp: () => void): () => void {
-  let interval = first
-  let spent = 0
-  let timer: NodeJS.Timeout
-  const next = () => {
-    const wait = Math.min(interval, total - spent)
-    timer = setTimeout(() => {
-      spent += wait
-      if (spent >= total) return giveUp()
-      interval = Math.min(interval * 2, most)
-      next()
-      again()
-    }, wait)
-  }
-  next()
-  return () => clearTimeout(timer)
 }

@@ -35,6 +35,8 @@ export interface ProxyLayer {
    * it was for another of our nodes, and that one has said nothing at all.
    */
   forward(transaction: ServerTransaction, unheard?: () => void): void
+  /** The ACK of a 2xx to a re-INVITE that an application had proxied; false when it is none. */
+  followAck(ack: SipMessage): boolean
   /** The same for the ACK of a 2xx, which needs no transaction; dropped when it can not go on. */
   forwardAck(ack: SipMessage, flow: Flow): void
   stats(): { contexts: number }

@@ -11,6 +11,7 @@ import type { Flow } from '../transport/transport.ts'
 import { type Departure, type ProxyTarget, ResponseContext } from './context.ts'
 import * as copies from './copy.ts'
 import type { PeerTokens } from './peer-token.ts'
+import { createProxied } from './proxied.ts'
 import type { ProxyLayer, ProxyOptions } from './proxy-layer.ts'
 import { createRouteTokens, type RouteToken } from './route-token.ts'
 
@@ -50,6 +51,7 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
   const { transactions, nextHop, timers, log, peers, key = randomBytes(32) } = deps
   const tokens = createRouteTokens(key)
   const contexts = new Set<ResponseContext>()
+  const proxied = createProxied(timers.timeout)
 
   const isOwnUri = (uri: Uri) => deps.isOwn(uri.host, uri.port ?? (uri.scheme === 'sips' ? 5061 : 5060))
 
@@ -158,11 +160,13 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     copies.countHop(copy)
     copies.addHeaders(copy, options.headers)
     const pinned = !target.redirected && uri.params.has('fl')
+    const again = request.method === 'INVITE' && request.toTag !== undefined
     return {
       copy,
       flow: nextHop.flowFor(uri, bytes + addedBytes, pinned),
       complete(flow) {
         if (options.recordRoute) record(copy, transaction, flow, pinned)
+        if (again) proxied.remember(request, flow)
       },
     }
   }
@@ -229,6 +233,14 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
           : departure
       })
     },
+    followAck(ack) {
+      const flow = ack.maxForwards === 0 ? undefined : proxied.flowOf(ack)
+      if (flow === undefined) return false
+      const { copy } = takeOwnRoutes(ack)
+      copies.countHop(copy)
+      transactions.sendStateless(copy, flow)
+      return true
+    },
     forwardAck(ack, flow) {
       if (!isForUs(ack) || ack.maxForwards === 0) return
       const routed = takeOwnRoutes(ack)
@@ -244,6 +256,7 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     stats: () => ({ contexts: contexts.size }),
     close() {
       for (const context of [...contexts]) context.close()
+      proxied.close()
     },
   }
 }

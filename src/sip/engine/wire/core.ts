@@ -30,10 +30,12 @@ export interface Forwarder {
       headers: [string, string][]
       onFinal?(response: SipMessage, flow: Flow, bytes: number, target: string): void
       onDone(error?: string): void
+      onUnheard?(): void
     },
   ): void
   isForUs(message: SipMessage): boolean
   forward(transaction: ServerTransaction, unheard: () => void): void
+  followAck(ack: SipMessage): boolean
   forwardAck(ack: SipMessage, flow: Flow): void
 }
 
@@ -128,7 +130,7 @@ export function createCore(deps: CoreDeps): Core {
   const transactionUser: TransactionUser = {
     onRequest,
     onAck(ack, flow, bytes) {
-      if (uas.acknowledge(ack, flow, bytes)) return
+      if (uas.acknowledge(ack, flow, bytes) || deps.proxy.followAck(ack)) return
       if (deps.proxy.isForUs(ack)) deps.proxy.forwardAck(ack, flow)
     },
     onStrayResponse(response, flow) {
@@ -156,7 +158,10 @@ export function createCore(deps: CoreDeps): Core {
     }
     const { request } = transaction
     if (request.method === 'INVITE') ground.cdr('start', ['network', 'proxy-uas'], request)
+    // What another node of ours did not even hear is still the application's to answer.
+    const toNode = options.targets.every(target => target.includes(';node='))
     deps.proxy.start(transaction, {
+      ...(toNode && { onUnheard: () => uas.takeBack(app, transaction) }),
       targets: options.targets,
       recordRoute: options.recordRoute,
       forking: options.forking,
