@@ -252,7 +252,7 @@ test('a phone behind TCP is called over its own connection; without one it is no
 test('without the media room a browser cannot call a phone and is told why; phones among themselves are untouched', async () => {
   await start()
   const [alice, bob] = [await side('alice'), await side('bob')]
-  const web = sdp(4000, 'a=fingerprint:sha-256 AA\r\na=ice-ufrag:x\r\n')
+  const web = sdp(4000, 'a=fingerprint:sha-256 AA\r\na=ice-ufrag:x\r\n').replace('RTP/AVP', 'UDP/TLS/RTP/SAVPF')
   alice.say('INVITE', { body: web })
   const answer = await alice.peer.wait(m => m.status >= 200)
   assert.equal(answer.status, 503)
