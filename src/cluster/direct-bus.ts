@@ -201,7 +201,11 @@ export async function createDirectBus(deps: DirectBusDeps): Promise<DirectBus> {
     const line = lineTo(to, peer.link)
     const number = ++questions
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => settle(() => reject(unavailable(to, 'does not answer'))), timeoutMs)
+      const timer = setTimeout(() => {
+        settle(() => reject(unavailable(to, 'does not answer')))
+        // A connection that a partition has cut takes minutes to find out; a new one finds its way at once.
+        if (verb === 'ping') line.socket?.close()
+      }, timeoutMs)
       const settle = (how: () => void) => {
         clearTimeout(timer)
         line.asked.delete(number)

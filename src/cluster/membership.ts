@@ -176,7 +176,9 @@ export function createMembers(deps: MembersDeps): RedisMembers {
     renewedAt = sentAt
   }
 
-  const redisFresh = () => clock() - redisAt < 2.5 * heartbeatMs
+  function redisFresh(): boolean {
+    return clock() - redisAt < 2.5 * heartbeatMs
+  }
 
   /** Decides how each is; whoever is suspect is asked, unless it has just been. */
   function judge(asking = true): void {
@@ -291,7 +293,9 @@ export function createMembers(deps: MembersDeps): RedisMembers {
     return { life, how: 'counted' }
   }
 
-  const living = () => [...peers.values()].filter(peer => peer.member.state !== 'down')
+  function living(): Peer[] {
+    return [...peers.values()].filter(peer => peer.member.state !== 'down')
+  }
 
   function self(): Member {
     const { said: own, ...rest } = words()

@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import type { Member, Members, NodeState } from '../../src/cluster/members.ts'
 
 /** What a test says of the nodes, where these are not what it is about. */
@@ -41,6 +45,67 @@ export function sayMembers(life: string): SaidMembers {
     comeBack() {
       this.lease = true
       for (const listener of listeners) listener()
+    },
+  }
+}
+
+type Line = Record<string, unknown>
+
+/** A process of cluster-node.ts. */
+export interface ClusterNode {
+  readonly life: string
+  readonly pid: number
+  /** Runs a verb of cluster-node.ts there. */
+  tell(verb: string, word?: string): Promise<unknown>
+  /** Waits for a line that has all of `part`, said before or to be said; ms since `since` of performance.now(). */
+  hears(part: Line, since?: number): Promise<number>
+  lines(): readonly (Line & { at: number })[]
+  signal(name: NodeJS.Signals): void
+  stop(): Promise<void>
+}
+
+export function startClusterNode(settings: { name: string; redis: string; nats?: string }): ClusterNode {
+  const program = join(import.meta.dirname, 'cluster-node.ts')
+  const args = ['--disable-warning=ExperimentalWarning', program, JSON.stringify(settings)]
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const lines: (Line & { at: number })[] = []
+  const waiting = new Set<() => void>()
+  const answers = new Map<number, (answer: unknown) => void>()
+  let asked = 0
+  createInterface(child.stdout).on('line', text => {
+    const line = JSON.parse(text) as Line
+    const to = line['to']
+    if (typeof to === 'number') return answers.get(to)?.(line['answer'])
+    lines.push({ ...line, at: performance.now() })
+    for (const look of waiting) look()
+  })
+  return {
+    life: `${settings.name}-${child.pid}`,
+    pid: child.pid!,
+    lines: () => lines,
+    tell(verb, word = '') {
+      const number = ++asked
+      child.stdin.write(`${number} ${verb} ${word}\n`)
+      return new Promise(resolve => answers.set(number, resolve))
+    },
+    hears: (part, since = 0) =>
+      new Promise(resolve => {
+        const look = () => {
+          const found = lines.find(
+            line => line.at >= since && Object.entries(part).every(([key, value]) => line[key] === value),
+          )
+          if (found === undefined) return
+          waiting.delete(look)
+          resolve(found.at - since)
+        }
+        waiting.add(look)
+        look()
+      }),
+    signal: name => void child.kill(name),
+    async stop() {
+      child.kill('SIGKILL')
+      await exited
     },
   }
 }

@@ -1,0 +1,153 @@
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { RedisLink } from '../redis/redis.ts'
+import type { Bus } from './bus.ts'
+import { createDirectBus } from './direct-bus.ts'
+import { createLeader, createLoneLeader } from './leader.ts'
+import { createLocalBus } from './local-bus.ts'
+import type { Leader, Members, NodeState, Role } from './members.ts'
+import { createMembers, type MembersStats } from './membership.ts'
+import { createNoMembers } from './no-members.ts'
+import { createNoReplication } from './no-replication.ts'
+import { createRedisReplication, type ReplicationStats } from './redis-replication.ts'
+import type { Replication } from './replication.ts'
+
+export interface ClusterDeps {
+  config: { cluster: Config['cluster']; store: Config['store'] }
+  /** Name of this node, when the configuration gives none. */
+  node: string
+  /** Of this start, the same that bindings carry. */
+  life: string
+  version: string
+  /** Address of this machine that other nodes reach, when the configuration gives none. */
+  address(): string
+  /** Where others send SIP requests for our flows, and where our API is. */
+  places(): { sip: string; http: string }
+  /** From when on others may give us work. */
+  ready?(): boolean
+  /** Needed when `config.cluster.name` is set. */
+  redis?: RedisLink | undefined
+  log: Logger
+}
+
+export interface ClusterStats extends MembersStats, ReplicationStats {
+  /** Facts that found no way to a node. */
+  dropped: number
+  leading: boolean
+  term: number
+}
+
+export interface ClusterRooms {
+  members: Members
+  leader: Leader
+  bus: Bus
+  replication: Replication
+  stats(): ClusterStats
+  close(): Promise<void>
+}
+
+// A leader's sweep takes away what nobody misses; it need not be often.
+const sweepMs = 60_000
+
+/** Builds the rooms of one node among others, or those of a node by itself. Throws Refusal('bad-config'). */
+export async function createCluster(deps: ClusterDeps): Promise<ClusterRooms> {
+  return deps.config.cluster.name === '' ? createLone(deps) : await createNode(deps)
+}
+
+function createLone({ config, node, life, version, places, log }: ClusterDeps): ClusterRooms {
+  const roles = [...config.cluster.roles] as Role[]
+  const members = createNoMembers({ node, life, version, roles, priority: config.cluster.priority, places })
+  const leader = createLoneLeader()
+  const bus = createLocalBus({ node, log })
+  const replication = createNoReplication()
+  const states = { joining: 0, up: 0, draining: 0, suspect: 0, down: 0 }
+  return {
+    members,
+    leader,
+    bus,
+    replication,
+    stats() {
+      const own: Record<NodeState, number> = { ...states, [members.self().state]: 1 }
+      return { states: own, leaseAge: 0, held: 0, waiting: 0, refused: 0, taken: 0, dropped: 0, leading: true, term: 1 }
+    },
+    close: () => leader.close(),
+  }
+}
+
+async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
+  const { life, version, redis, log } = deps
+  const { cluster, store } = deps.config
+  const { name: node, secret } = cluster
+  if (redis === undefined) throw new Refusal('bad-config', 'cluster.name needs store.redis, which all nodes share')
+  if (secret.length < 24) throw new Refusal('bad-config', 'cluster.secret must have at least 24 characters')
+  if (cluster.leaseMs < 3 * cluster.heartbeatMs) {
+    throw new Refusal('bad-config', 'cluster.leaseMs must be at least three times cluster.heartbeatMs')
+  }
+  const config = { ...cluster, prefix: store.prefix, timeoutMs: store.timeoutMs }
+  let members: ReturnType<typeof createMembers> | undefined
+  const others = () =>
+    (members?.list() ?? [])
+      .filter(one => one.life !== life && one.state !== 'down')
+      .map(one => ({ node: one.node, link: one.link }))
+  const address = cluster.address || deps.address()
+  const direct = await createDirectBus({ node, listen: { address, port: cluster.port }, secret, peers: others, log })
+  const bus: Bus = cluster.nats === '' ? direct : await openNats(deps, direct)
+  members = createMembers({
+    node,
+    life,
+    version,
+    roles: [...cluster.roles] as Role[],
+    priority: cluster.priority,
+    places: () => ({ ...deps.places(), link: direct.link() }),
+    ...(deps.ready === undefined ? {} : { ready: deps.ready }),
+    redis,
+    bus: direct,
+    config,
+    log,
+  })
+  const all = members
+  const may = () => all.self().state === 'up' || all.self().state === 'joining'
+  const leader = createLeader({ life, redis, config, log, may })
+  const strategy = cluster.replication
+  const kept = strategy === 'none' ? undefined : createRedisReplication({ strategy, redis, config, members: all, log })
+  const replication = kept ?? createNoReplication()
+  const sweep = setInterval(() => {
+    leader
+      .run('sweep', async (_term, signal) => kept?.sweep(signal))
+      .catch((error: unknown) => {
+        if (!(error instanceof Refusal)) log.error({ err: error }, 'failed to sweep')
+      })
+  }, sweepMs)
+  sweep.unref()
+  const none = { held: 0, waiting: 0, refused: 0, taken: 0 }
+  let closing: Promise<void> | undefined
+  return {
+    members: all,
+    leader,
+    bus,
+    replication,
+    stats: () => ({
+      ...all.stats(),
+      ...(kept?.stats() ?? none),
+      dropped: direct.stats().dropped,
+      leading: leader.isLeader(),
+      term: leader.term(),
+    }),
+    close() {
+      closing ??= (async () => {
+        clearInterval(sweep)
+        await replication.close()
+        await leader.close()
+        await all.close()
+        await bus.close()
+        await direct.close()
+      })()
+      return closing
+    },
+  }
+}
+
+async function openNats(_deps: ClusterDeps, direct: Bus): Promise<Bus> {
+  return direct
+}
