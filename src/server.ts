@@ -5,6 +5,9 @@ import { createInvitations } from './accounts/invitations.ts'
 import { createAuth } from './auth/auth.ts'
 import { createCalls } from './calls/calls.ts'
 import { openCertificates } from './certificates/certificates.ts'
+import { createCluster } from './cluster/cluster.ts'
+import type { Common, createCommon } from './cluster/common.ts'
+import { createTurn } from './cluster/turn.ts'
 import { openDataDirectory } from './config/data-directory.ts'
 import { projectVersion } from './config/load.ts'
 import type { Config } from './config/schema.ts'
@@ -13,9 +16,10 @@ import type { Discovery } from './discovery/discovery.ts'
 import { createEvents, type Events } from './events.ts'
 import { createGroups, type Groups } from './groups/groups.ts'
 import { createSqlGroups } from './groups/groups-sql.ts'
-import { createRecordings } from './groups/recorder.ts'
+import { createRecordings, dropFiles } from './groups/recorder.ts'
 import { type Http, startHttp } from './http/http.ts'
 import { parts } from './http/parts.ts'
+import { placesOf, serviceList } from './http/places.ts'
 import { writeRunFile } from './http/run-file.ts'
 import { openWebPhone } from './http/web-build.ts'
 import { createJournal } from './location/journal.ts'
@@ -29,6 +33,7 @@ import { cacheDirectory } from './media/worker/places.ts'
 import { createAllowed } from './network/allowed.ts'
 import { watchAddresses } from './network/interfaces.ts'
 import { createIsOwn } from './network/own.ts'
+import { createOpened, type Opened } from './opened.ts'
 import { createRecords } from './records/records.ts'
 import type { RedisLink } from './redis/redis.ts'
 import { watchDepartures } from './registrar/departures.ts'
@@ -54,6 +59,8 @@ export interface Server {
   events: Events
   /** A fresh link that signs a browser in as administrator, once; undefined while HTTP is off. */
   oneTimeLink(): string | undefined
+  /** Takes no new calls and gives those that go on to other nodes, for at most `limitMs`; the number of those that are left. */
+  drain(limitMs: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -63,16 +70,7 @@ export interface Server {
  * is imported only when it is on, for the memory of small machines.
  */
 export async function startServer(config: Config, log: Logger): Promise<Server> {
-  const opened: { name: string; close: () => unknown }[] = []
-  const own = <T extends { close(): unknown }>(name: string, room: T): T => {
-    opened.push({ name, close: () => room.close() })
-    return room
-  }
-  let closing: Promise<void> | undefined
-  const close = () => {
-    closing ??= closeAll(opened, log)
-    return closing
-  }
+  const { own, close } = createOpened(log)
   try {
     return { ...(await build(config, log, own)), close }
   } catch (error) {
@@ -81,22 +79,10 @@ export async function startServer(config: Config, log: Logger): Promise<Server> 
   }
 }
 
-/** Last opened, first closed; what fails to close is logged and the rest is closed all the same. */
-async function closeAll(opened: { name: string; close: () => unknown }[], log: Logger): Promise<void> {
-  for (const { name, close } of opened.toReversed()) {
-    try {
-      await close()
-    } catch (error) {
-      log.error({ err: error, room: name }, 'failed to close')
-    }
-  }
-}
-
-type Own = <T extends { close(): unknown }>(name: string, room: T) => T
-
-async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server, 'close'>> {
+async function build(config: Config, log: Logger, own: Opened['own']): Promise<Omit<Server, 'close'>> {
   const began = Date.now()
   const { domain } = config
+  const clustered = config.cluster.name !== ''
   const data = openDataDirectory(config.data)
   const events = createEvents()
   const node = data.secret('node.id', 4).toString('hex')
@@ -107,24 +93,54 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
 
   const database = own('database', await openDatabase(data.path('vaartha.sqlite'), log.child({ room: 'database' })))
   const accounts = createSqlAccounts({ database, events })
+  const redis = config.store.redis === '' ? undefined : own('redis', await openRedis(config, events, log))
+  // Nobody can trust the authority of a node that has had nobody yet.
+  const replaceable = (await accounts.list()).length === 0
+  const common = await openCommon(config, {
+    redis,
+    file: data.path('vaartha.sqlite'),
+    log: log.child({ room: 'cluster' }),
+    onRecordingRemoved: ({ files }) => dropFiles(data.path('recordings'), files),
+  })
+  if (common !== undefined) own('common', common)
+  await common?.start()
+  const gruuKey = (await common?.bytes(data.path('gruu.key'), 32)) ?? data.secret('gruu.key', 32)
   const records = own('records', createRecords({ database, events, historyDays: config.calls.historyDays }))
   await records.prune(config.calls.historyDays)
 
   // Bindings name the life of the process that holds their flow, not the machine: no flow survives a restart.
-  const life = `${node}-${randomBytes(4).toString('hex')}`
-  const redis = config.store.redis === '' ? undefined : own('redis', await openRedis(config, events, log))
+  const life = `${config.cluster.name || node}-${randomBytes(4).toString('hex')}`
   const journal = data.path('registrations.journal')
   const store = await openLocation(config, { redis, life, journal, events, log: log.child({ room: 'location' }) })
+  // What others are told of this node is known when its ports are open.
+  let places = () => ({ sip: '', http: '' })
+  const cluster = own(
+    'cluster',
+    await createCluster({
+      config,
+      ...{ node, life, redis, version: projectVersion(), places: () => places() },
+      address: () => addresses.current().find(found => !found.internal)?.address ?? '127.0.0.1',
+      ready: () => places().sip !== '',
+      log: log.child({ room: 'cluster' }),
+    }),
+  )
+  const { members, leader, bus, replication } = cluster
   const location = own(
     'location',
-    createWatchdog({ store, node: life, events, log: log.child({ room: 'location' }), now: Date.now }),
+    createWatchdog({
+      ...{ store, node: life, events, now: Date.now },
+      leader: leader.isLeader,
+      onDeath: members.onDeath,
+      log: log.child({ room: 'location' }),
+    }),
   )
   location.start()
 
-  let discovery: Discovery | undefined
+  let discovery: Pick<Discovery, 'name'> | undefined
   const machine = hostname().toLowerCase()
+  const sharedNames = clustered ? [`${config.discovery.name}.local`] : []
   const names = () => [
-    ...new Set([domain, discovery?.name() ?? `${config.discovery.name}.local`, machine, 'localhost']),
+    ...new Set([domain, ...sharedNames, discovery?.name() ?? `${config.discovery.name}.local`, machine, 'localhost']),
   ]
   const certificates = own(
     'certificates',
@@ -133,6 +149,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       cert: config.certificates.cert,
       key: config.certificates.key,
       names: () => [...names(), ...config.certificates.names, ...addresses.current().map(a => a.address)],
+      ...(common === undefined ? {} : { agree: (good, ours) => common.agree('authority', good, ours), replaceable }),
       log: log.child({ room: 'certificates' }),
       events,
     }),
@@ -150,6 +167,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         onChange: listener => certificates.onChange(listener),
       },
       resolve: createResolve(),
+      ...(clustered ? { cluster: { life, secrets: [config.cluster.secret] } } : {}),
       events,
       log: log.child({ room: 'sip' }),
     }),
@@ -162,7 +180,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
     config: config.registrar,
     domain,
     node: life,
-    gruuKey: data.secret('gruu.key', 32),
+    gruuKey,
     events,
     now: Date.now,
     sameUri: sameUriText,
@@ -230,6 +248,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
       media,
       record: wish => recordings.begin(wish),
       records,
+      ...(clustered && link.dialogs ? { others: { replication, dialogs: link.dialogs, members, bus } } : {}),
       events,
       log: log.child({ room: 'calls' }),
     }),
@@ -279,6 +298,7 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
     accounts: (await accounts.list()).length,
   })
   let http: Http | undefined
+  places = () => placesOf(config, link.points(), http)
   if (config.http.enabled) {
     http = own(
       'http',
@@ -290,7 +310,8 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
         adminToken,
         sessionsFile: data.path('sessions.json'),
         accounts,
-        invitations: createInvitations({ database }),
+        invitations: createInvitations({ database, ...(common === undefined ? {} : { claim: common.claim }) }),
+        ...(common === undefined ? {} : { sessionTables: common.sessions, directoryFigures: common.figures }),
         auth,
         web: own('web phone', openWebPhone({ log: log.child({ room: 'web' }) })),
         domain,
@@ -314,24 +335,24 @@ async function build(config: Config, log: Logger, own: Own): Promise<Omit<Server
   }
   if (config.discovery.enabled) {
     const services = serviceList(config, http, domain)
-    // Claiming the name takes a second of probing; phones that know an address need not wait for it.
-    const { announce } = await import('./discovery/discovery.ts')
-    const claimed = announce({
-      name: config.discovery.name,
-      addresses,
-      services,
-      nodeId: node,
-      events,
-      log: log.child({ room: 'discovery' }),
-    })
-    own('discovery', { close: async () => (await claimed).close() })
-    void claimed.then(found => {
-      discovery = found
-      void certificates.renew()
-    })
+    const { announceNode } = await import('./discovery/node.ts')
+    discovery = own(
+      'discovery',
+      announceNode({
+        ...{ name: config.discovery.name, addresses, services, nodeId: node, events },
+        node: clustered ? { name: config.cluster.name, turn: createTurn(members) } : undefined,
+        // Claiming the name takes a second of probing; phones that know an address need not wait for it.
+        onClaimed: () => void certificates.renew(),
+        log: log.child({ room: 'discovery' }),
+      }),
+    )
   }
   if (http !== undefined) own('run file', writeRunFile(data.path('run.json'), http))
-  return { info, events, oneTimeLink: () => http?.oneTimeLink() }
+  const drain = async (limitMs: number) => {
+    await members.drain()
+    return calls.drain(limitMs)
+  }
+  return { info, events, oneTimeLink: () => http?.oneTimeLink(), drain }
 }
 
 async function openRedis(config: Config, events: Events, log: Logger): Promise<RedisLink> {
@@ -339,6 +360,15 @@ async function openRedis(config: Config, events: Events, log: Logger): Promise<R
   const link = createRedisLink({ config: config.store, events, log: log.child({ room: 'redis' }) })
   if (!(await link.ready())) log.warn({ why: link.why() }, 'going on in memory until Redis serves us')
   return link
+}
+
+/** What this node has in common with others; undefined for a node by itself. */
+async function openCommon(
+  config: Config,
+  deps: Omit<Parameters<typeof createCommon>[0], 'config'>,
+): Promise<Common | undefined> {
+  if (config.cluster.name === '') return undefined
+  return (await import('./cluster/common.ts')).createCommon({ config, ...deps })
 }
 
 async function openLocation(
@@ -351,19 +381,4 @@ async function openLocation(
   }
   const { createSharedStore } = await import('./location/shared.ts')
   return createSharedStore({ link: redis, prefix: config.store.prefix, now: Date.now, ...rest })
-}
-
-function serviceList(config: Config, http: Http | undefined, domain: string) {
-  const { sip } = config
-  const txt = { domain, version: projectVersion() }
-  const port = (secure: boolean) => http?.points().find(p => p.secure === secure)?.port ?? 0
-  const all = [
-    { type: 'sip', protocol: 'udp', port: sip.udp, txt },
-    { type: 'sip', protocol: 'tcp', port: sip.tcp, txt },
-    { type: 'sips', protocol: 'tcp', port: sip.tls, txt },
-    { type: 'http', protocol: 'tcp', port: port(false), txt: { path: '/' } },
-    { type: 'https', protocol: 'tcp', port: port(true), txt: { path: '/' } },
-    { type: 'vaartha', protocol: 'tcp', port: port(true) || port(false) || sip.tcp || sip.udp, txt },
-  ] as const
-  return all.filter(service => service.port !== 0)
 }

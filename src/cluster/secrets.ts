@@ -42,8 +42,6 @@ export function createSharedSecrets(deps: SharedSecretsDeps): SharedSecrets {
   async function agree(name: string, good: (text: string) => boolean, ours: () => Promise<string>): Promise<string> {
     const key = `${deps.prefix}:secret:${name}`
     let own: string | undefined
-    // A connection that was only just begun is waited for; a Redis that is away refuses what is asked of it then.
-    await redis.ready()
     for (;;) {
       const sealed = (await redis.ask('agree', client => client.get(key))) ?? ''
       const text = sealed === '' ? undefined : sealer.open(sealed, key)
@@ -90,7 +88,7 @@ export function createSharedSecrets(deps: SharedSecretsDeps): SharedSecrets {
         await wait()
         return share(file, size, own)
       }
-      if (await redis.ready()) return share(file, size, own)
+      if (redis.healthy()) return share(file, size, own)
       const stop = redis.onChange(healthy => {
         if (!healthy) return
         stop()

@@ -34,8 +34,6 @@ export interface Recordings {
   path(file: string): string
   /** Removes a recording and its files. Refuses `not-found`. */
   remove(id: string): Promise<void>
-  /** Another node has removed this recording: takes away those of its files that are here. */
-  dropFiles(recording: { files: string }): Promise<void>
 }
 
 /** Recordings of meetings and calls: sound in a directory that only the server reads, the rest in the database. */
@@ -48,10 +46,6 @@ export function createRecordings(deps: {
   const { media, directory, now } = deps
   const { query } = deps.database
   const path = (file: string) => join(directory, basename(file))
-
-  async function dropFiles(files: readonly RecordedFile[]) {
-    await Promise.all(files.map(({ file }) => rm(path(file), { force: true })))
-  }
 
   async function get(id: string): Promise<Recording | undefined> {
     const row = await query.selectFrom('recordings').selectAll().where('id', '=', id).executeTakeFirst()
@@ -94,11 +88,16 @@ export function createRecordings(deps: {
     async remove(id) {
       const found = await get(id)
       if (found === undefined) throw new Refusal('not-found', 'there is no such recording')
-      await dropFiles(found.files)
+      await dropFiles(directory, found.files)
       await query.deleteFrom('recordings').where('id', '=', id).execute()
     },
-    dropFiles: ({ files }) => dropFiles(JSON.parse(files) as RecordedFile[]),
   }
+}
+
+/** Takes away those of a recording's files that are here; `files` may be as in the table. */
+export async function dropFiles(directory: string, files: readonly RecordedFile[] | string): Promise<void> {
+  const all = typeof files === 'string' ? (JSON.parse(files) as RecordedFile[]) : files
+  await Promise.all(all.map(({ file }) => rm(join(directory, basename(file)), { force: true })))
 }
 
 function toRecording(row: RecordingsTable): Recording {

@@ -4,6 +4,7 @@ import type { Accounts } from '../accounts/accounts.ts'
 import type { Invitations } from '../accounts/invitations.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { Calls } from '../calls/calls.ts'
+import type { DirectoryFigures } from '../cluster/directory/directory.ts'
 import type { SessionTable } from '../cluster/sessions.ts'
 import type { Config } from '../config/schema.ts'
 import type { Events } from '../events.ts'
@@ -75,6 +76,8 @@ export interface HttpDeps {
   recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health
   mediaLoad(): MediaLoad
+  /** How this node's copy of what all nodes share stands; left out by a node by itself. */
+  directoryFigures?(): DirectoryFigures
   /** What the shared store of registrations holds; undefined without one. */
   storeFigures?(): { healthy: boolean; replica: number; waiting: number } | undefined
   info(): Promise<Info>

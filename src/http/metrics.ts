@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { DirectoryFigures } from '../cluster/directory/directory.ts'
 import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
 import type { MaybePromise } from '../location/store.ts'
@@ -28,6 +29,7 @@ export interface MetricsDeps {
   meetings(): readonly { shape: string; members: readonly unknown[] }[]
   mediaLoad(): MediaLoad
   storeFigures(): StoreFigures | undefined
+  directoryFigures(): DirectoryFigures | undefined
   engineStats(): EngineStats | undefined
 }
 
@@ -52,6 +54,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   addGauges(registry, deps)
   addMedia(registry, deps)
   addStore(registry, deps)
+  addDirectory(registry, deps)
   addProcess(registry, delay)
   return {
     contentType: registry.contentType,
@@ -157,6 +160,26 @@ function addStore(registry: Registry, deps: MetricsDeps): void {
   gauge('redis_up', '1 while Redis serves us, 0 while we go on without it.', figures => Number(figures.healthy))
   gauge('replica_bindings', 'Bindings of all nodes held in memory.', figures => figures.replica)
   gauge('store_waiting', 'Addresses whose registrations wait to be written to Redis.', figures => figures.waiting)
+}
+
+/** This node's copy of accounts, groups, invitations and records. */
+function addDirectory(registry: Registry, deps: MetricsDeps): void {
+  const registers = [registry]
+  const gauge = (name: string, help: string, read: (figures: DirectoryFigures) => number) =>
+    new Gauge({
+      name: `vaartha_directory_${name}`,
+      help,
+      registers,
+      collect() {
+        const figures = deps.directoryFigures()
+        if (figures !== undefined) this.set(read(figures))
+      },
+    })
+  gauge('waiting', 'Rows that the other nodes have not been told.', figures => figures.waiting)
+  gauge('behind_seconds', 'How long the oldest of them has waited.', figures => figures.behindMs / 1000)
+  gauge('lag_seconds', 'Age of the newest row of another node when it came.', figures => figures.lagMs / 1000)
+  gauge('conflicts', 'Rows that were changed on two nodes at once, since the start.', figures => figures.conflicts)
+  gauge('failed', 'Rows of other nodes that could not be read or kept, since the start.', figures => figures.failed)
 }
 
 function addGauges(registry: Registry, deps: MetricsDeps): void {

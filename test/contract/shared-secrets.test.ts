@@ -39,9 +39,10 @@ describe('what all nodes must have alike', () => {
     mkdirSync(path, { recursive: true })
     return path
   }
-  function link(url = redis.url, timeoutMs = 5000): RedisLink {
+  async function link(url = redis.url, timeoutMs = 5000): Promise<RedisLink> {
     const made = createRedisLink({ config: { redis: url, prefix: 't', timeoutMs }, events: createEvents(), log })
     links.push(made)
+    await made.ready()
     return made
   }
   const secretsOf = (to: RedisLink, secret = clusterSecret) =>
@@ -64,7 +65,7 @@ describe('what all nodes must have alike', () => {
   }
 
   it('gives two fresh nodes that start at once one key, in fifty races', async () => {
-    const [one, two] = [link(), link()]
+    const [one, two] = [await link(), await link()]
     for (let n = 0; n < 50; n++) {
       trial++
       const [a, b] = await Promise.all([
@@ -80,7 +81,7 @@ describe('what all nodes must have alike', () => {
   })
 
   it('gives them one authority, in fifty races', async () => {
-    const [one, two] = [link(), link()]
+    const [one, two] = [await link(), await link()]
     const made = await Promise.all(Array.from({ length: 20 }, (_, n) => makeAuthority(`${n}`, Date.now())))
     for (let n = 0; n < 50; n++) {
       trial++
@@ -98,9 +99,9 @@ describe('what all nodes must have alike', () => {
   it('starts from its files without Redis, but not for the first time', async () => {
     trial++
     const file = join(place('a'), 'gruu.key')
-    const key = await secretsOf(link()).bytes(file, 32)
-    const authority = (await certificatesOf('a', link())).caPem()
-    const away = link('redis://127.0.0.1:1', 100)
+    const key = await secretsOf(await link()).bytes(file, 32)
+    const authority = (await certificatesOf('a', await link())).caPem()
+    const away = await link('redis://127.0.0.1:1', 100)
     assert.deepEqual(await secretsOf(away).bytes(file, 32), key)
     assert.equal((await certificatesOf('a', away)).caPem(), authority)
     await assert.rejects(secretsOf(away).bytes(join(place('b'), 'gruu.key'), 32), { code: 'store-unavailable' })
@@ -109,7 +110,7 @@ describe('what all nodes must have alike', () => {
 
   it('takes over the authority of the first node where nobody trusts its own, and else keeps both', async () => {
     trial++
-    const first = link()
+    const first = await link()
     const alone = await openCertificates({
       directory: join(place('b'), 'certificates'), cert: '', key: '', names: () => ['b.local'], log, events: createEvents(),
     }) // biome-ignore format: one node by itself
@@ -129,16 +130,16 @@ describe('what all nodes must have alike', () => {
   it('has an authority that is near its end replaced once, and refuses another cluster’s secret', async () => {
     trial++
     const old = await makeAuthority('old', Date.now() - 3300 * 86_400_000)
-    await secretsOf(link()).agree(
+    await secretsOf(await link()).agree(
       'authority',
       () => true,
       async () => JSON.stringify(old),
     )
-    const [c, d] = [link(), link()]
+    const [c, d] = [await link(), await link()]
     const [a, b] = await Promise.all([certificatesOf('a', c), certificatesOf('b', d)])
     assert.notEqual(a.caPem(), old.cert)
     assert.equal(a.caPem(), b.caPem())
-    const stranger = secretsOf(link(), 'a secret of somebody else')
+    const stranger = secretsOf(await link(), 'a secret of somebody else')
     await assert.rejects(
       stranger.agree(
         'authority',

@@ -50,7 +50,7 @@ export interface DirectoryDeps {
   historyDays: number
   log: Logger
   /** A recording was removed on another node: `files` as in the table. */
-  onRecordingRemoved?(recording: { files: string }): void
+  onRecordingRemoved?(recording: { files: string }): unknown
   now?(): number
   /** How often the database is asked for changes, and how often all is compared, in ms. */
   everyMs?: number
@@ -80,7 +80,7 @@ export function createDirectory(deps: DirectoryDeps): Directory {
     now,
     callDays,
     keepMs,
-    onRemoved: recording => deps.onRecordingRemoved?.(JSON.parse(recording) as { files: string }),
+    onRemoved: recording => void dropFiles(recording),
   })
   const channel = `${deps.prefix}:directory`
   const life = randomBytes(6).toString('base64url')
@@ -90,6 +90,14 @@ export function createDirectory(deps: DirectoryDeps): Directory {
   let closing: Promise<void> | undefined
   let compared: (() => void) | undefined
   const stops: (() => void)[] = []
+
+  async function dropFiles(recording: string): Promise<void> {
+    try {
+      await deps.onRecordingRemoved?.(JSON.parse(recording) as { files: string })
+    } catch (error) {
+      log.error({ err: error }, 'the files of a removed recording are left')
+    }
+  }
 
   const tell = (rows: Named[]) => redis.publish(channel, JSON.stringify({ from: life, rows }))
 
