@@ -97,6 +97,8 @@ export interface Calls {
 
 // How long close() waits for the phones to answer its BYEs.
 const closeMs = 4000
+// So many calls are given to another node at once.
+const mostGoing = 50
 
 /** The back-to-back user agent: each call is a dialog with its caller and one with whoever answers. */
 export function createCalls(deps: CallsDeps): Calls {
@@ -254,12 +256,18 @@ export function createCalls(deps: CallsDeps): Calls {
     },
     async drain(limitMs) {
       closing = true
-      const kept = new Set<Call>()
+      const tried = new Set<Call>()
+      let going = 0
       const isGone = () => {
         for (const call of calls.values()) {
-          if (call.state !== 'answered' || call.leaving || call.moving || kept.has(call)) continue
-          kept.add(call)
-          survival.giveAway(call).catch((error: unknown) => call.fail(error))
+          if (going >= mostGoing) break
+          if (call.state !== 'answered' || call.leaving || call.moving || tried.has(call)) continue
+          tried.add(call)
+          going++
+          survival
+            .giveAway(call)
+            .catch((error: unknown) => call.fail(error))
+            .finally(() => going--)
         }
         return calls.size + services.list().length === 0
       }

@@ -8,11 +8,12 @@ import type { EngineDialogs } from '../sip/dialogs.ts'
 import type { Call } from './call.ts'
 import type { CallContext } from './context.ts'
 import { createKeeping, type Keeper, keepsNothing } from './keeping.ts'
+import { createPass } from './pass.ts'
 import { createReach, type ReachDeps } from './reach.ts'
 import type { Located } from './refer.ts'
 import { whereIn } from './route.ts'
 import { type Incoming, type Reply, reply } from './sip.ts'
-import { createTakeover, type TakeoverDeps } from './takeover.ts'
+import { createTakeover } from './takeover.ts'
 import type { Replaces } from './transfer.ts'
 
 /** The other nodes, for calls that are to outlive this one. */
@@ -22,8 +23,6 @@ export interface Others {
   dialogs: EngineDialogs
   members: Pick<Members, 'life' | 'self' | 'list' | 'find' | 'onDeath'>
   bus: Pick<Bus, 'ask' | 'answer'>
-  /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
-  pass?: TakeoverDeps['pass']
   patienceMs?: number
 }
 
@@ -119,7 +118,12 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   return {
     keeping,
     start(context, calls) {
-      takeover = createTakeover({ ...others, context, calls, life: members.life, bring: reach.bring, log })
+      takeover = createTakeover({
+        ...others,
+        ...{ context, calls, log, life: members.life },
+        pass: createPass(members),
+        bring: reach.bring,
+      })
       ends.push(
         takeover.close,
         members.onDeath(dead => void adopt(dead)),

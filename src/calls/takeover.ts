@@ -26,7 +26,7 @@ export interface TakeoverDeps {
   /** How long a request waits for the death of the node that owns its call to be known. */
   patienceMs?: number | undefined
   /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
-  pass?: ((owner: string, req: Incoming, res: Reply) => Promise<boolean>) | undefined
+  pass(owner: string, req: Incoming): Promise<boolean>
   /** Seeks the ways to both phones of a call that came here; resolves when both were tried. */
   bring(call: Call, snapshot: CallSnapshot): Promise<void>
   log: Logger
@@ -131,7 +131,7 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
     const [callId, toTag, fromTag] = [req.get('Call-ID') ?? '', tagOf(req.get('To')), tagOf(req.get('From'))]
     const dialog = dialogName(callId, toTag, fromTag)
     const found = await look(dialog)
-    if (found !== undefined && !(found instanceof Call) && (await deps.pass?.(found.owner, req, res))) return
+    if (found !== undefined && !(found instanceof Call) && (await deps.pass(found.owner, req))) return
     const call = await dead(dialog, found)
     const leg = call?.locate({ callId, toTag, fromTag, earlyOnly: false })?.leg
     if (leg === undefined) return reply(res, 481)

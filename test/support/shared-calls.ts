@@ -97,7 +97,7 @@ export function createSharedCalls(strategy: Strategy): SharedCalls {
   }
 
   function others(life: string, { srf }: EngineUnderTest): Others {
-    const self = { node: life, life, state: 'up', roles: ['sip'], priority: 10 } as unknown as Member
+    const self = { node: life, life, state: 'up', roles: ['sip'], priority: 10, sip: '' } as unknown as Member
     lives.set(life, self)
     return {
       patienceMs: 300,
