@@ -17,6 +17,9 @@ const names = Array.from({ length: pages }, (_, i) => `p${i + 1}`)
 const speakers = 3
 const toneOf = (i: number) => (i < speakers ? 300 + 100 * i : 0)
 
+const fast = { timeout: 120_000, polling: 20 }
+const pause = (ms: number) => new Promise<void>(done => setTimeout(done, ms))
+
 const [port] = (await freePorts(1)) as [number]
 const server = await startVaartha({
   settings: {
@@ -98,9 +101,6 @@ async function run(): Promise<void> {
   process.stdout.write(`${text}\n`)
   if (options.includes('--write')) writeSection('shape', text)
 }
-
-const fast = { timeout: 120_000, polling: 20 }
-const pause = (ms: number) => new Promise<void>(done => setTimeout(done, ms))
 
 function facts(text: string, without = '-'): string {
   return `(() => { const facts = document.querySelector('.facts')?.textContent ?? ''
