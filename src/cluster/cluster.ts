@@ -3,6 +3,7 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
 import type { Bus } from './bus.ts'
+import { createDesk } from './desk.ts'
 import { createDirectBus } from './direct-bus.ts'
 import { createLeader, createLoneLeader } from './leader.ts'
 import { createLocalBus } from './local-bus.ts'
@@ -91,8 +92,14 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
       .filter(one => one.life !== life && one.state !== 'down')
       .map(one => ({ node: one.node, link: one.link }))
   const address = cluster.address || deps.address()
-  const direct = await createDirectBus({ node, listen: { address, port: cluster.port }, secret, peers: others, log })
-  const bus: Bus = cluster.nats === '' ? direct : await openNats(deps, direct)
+  const desk = createDesk(log)
+  const listen = { address, port: cluster.port }
+  const direct = await createDirectBus({ node, listen, secret, peers: others, desk, log })
+  let bus: Bus = direct
+  if (cluster.nats !== '') {
+    const { createNatsBus } = await import('./nats-bus.ts')
+    bus = createNatsBus({ url: cluster.nats, name: store.prefix, node, direct, desk, log })
+  }
   members = createMembers({
     node,
     life,
@@ -102,7 +109,7 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
     places: () => ({ ...deps.places(), link: direct.link() }),
     ...(deps.ready === undefined ? {} : { ready: deps.ready }),
     redis,
-    bus: direct,
+    bus,
     config,
     log,
   })
@@ -146,8 +153,4 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
       return closing
     },
   }
-}
-
-async function openNats(_deps: ClusterDeps, direct: Bus): Promise<Bus> {
-  return direct
 }

@@ -1,7 +1,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../log.ts'
 import type { Bus, Json } from './bus.ts'
-import { type Answer, createDesk, readAnswer, unavailable } from './desk.ts'
+import { type Answer, createDesk, type Desk, readAnswer, unavailable } from './desk.ts'
 import { type SealedSocket, sealSocket } from './sealed-socket.ts'
 
 export interface DirectBusDeps {
@@ -11,6 +11,8 @@ export interface DirectBusDeps {
   secret: string
   /** The other nodes that are not down, with `host:port` of their links. Asked anew each time. */
   peers(): readonly { node: string; link: string }[]
+  /** Shared with another bus beside it, so that what comes by both is heard once. */
+  desk?: Desk
   log: Logger
 }
 
@@ -56,7 +58,7 @@ const mostStrangers = 32
 /** Nodes talk to each other over TCP, one connection for each way; `sealSocket` says how they know each other. */
 export async function createDirectBus(deps: DirectBusDeps): Promise<DirectBus> {
   const { node, secret, log } = deps
-  const desk = createDesk(log)
+  const desk = deps.desk ?? createDesk(log)
   const lines = new Map<string, Line>()
   const coming = new Set<Socket>()
   const kept = new Map<string, KeptFact>()

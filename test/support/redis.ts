@@ -130,7 +130,7 @@ async function sees(port: number): Promise<void> {
   client.disconnect()
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }

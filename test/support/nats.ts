@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { freePort } from './redis.ts'
+
+export interface NatsServer {
+  /** With the user and password that it asks for. */
+  url: string
+  port: number
+  pid: number
+  stop(): Promise<void>
+}
+
+const user = 'vaartha'
+const password = 'of a test'
+
+/** Starts a real nats-server with JetStream on a loopback port, that lets in one user alone. */
+export async function startNats(at?: number, store?: string): Promise<NatsServer> {
+  const port = at ?? (await freePort())
+  const dir = store ?? (await mkdtemp(join(tmpdir(), 'vaartha-nats-')))
+  const config = join(dir, 'nats.conf')
+  const lines = [
+    `listen: "127.0.0.1:${port}"`,
+    `jetstream { store_dir: "${dir}" }`,
+    `authorization { user: ${user}, password: "${password}" }`,
+  ]
+  await writeFile(config, lines.join('\n'))
+  const child = spawn('nats-server', ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))
+  await new Promise<void>((resolve, reject) => {
+    child.once('error', cause =>
+      reject(new Error('nats-server is missing: install the package nats-server', { cause })),
+    )
+    child.once('exit', code => reject(new Error(`nats-server ended with ${code}`)))
+    createInterface(child.stderr).on('line', line => {
+      if (line.includes('Server is ready')) resolve()
+    })
+  })
+  return {
+    url: `nats://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}`,
+    port,
+    pid: child.pid!,
+    async stop() {
+      child.kill('SIGKILL')
+      await exited
+      if (store === undefined) await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
