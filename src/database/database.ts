@@ -8,7 +8,7 @@ import { createSqliteDialect } from './sqlite-dialect.ts'
 
 export interface Database {
   readonly query: Kysely<Tables>
-  /** A number that differs from its last value when another process has written to the file. */
+  /** A number that differs from its last value when somebody else, over another connection, has changed accounts or groups. */
   version(): number
   close(): Promise<void>
 }
@@ -31,11 +31,21 @@ export async function openDatabase(file: string, log: Logger): Promise<Database>
   log.debug({ file, schema }, 'database open')
 
   const query = new Kysely<Tables>({ dialect: createSqliteDialect(connection) })
-  const version = connection.prepare('pragma data_version')
+  const anything = connection.prepare('pragma data_version')
+  const changes = connection.prepare('select count from changes')
+  let seen: unknown
+  let version = 0
   let closed: Promise<void> | undefined
   return {
     query,
-    version: () => Number(version.get()?.data_version),
+    version() {
+      const now = anything.get()?.['data_version']
+      if (now !== seen) {
+        seen = now
+        version = Number(changes.get()?.['count'])
+      }
+      return version
+    },
     close() {
       // Kysely closes the connection only if it has ever used it.
       closed ??= query.destroy().then(() => {

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { Refusal } from '../errors.ts'
-import { type SharedRowsTable, type SharingTable, sharingSchema } from './sharing.ts'
+import { changesSchema, type SharedRowsTable, type SharingTable, sharingSchema } from './sharing.ts'
 
 // The tables, as SQL and as types, side by side. A step that has been released is never changed: a new one is added.
 
@@ -130,6 +130,7 @@ const steps = [
      token text primary key, domain text not null, user text not null, ends text not null,
      foreign key (domain, user) references accounts (domain, user) on delete cascade) without rowid;`,
   sharingSchema,
+  changesSchema,
 ]
 
 /**

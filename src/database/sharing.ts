@@ -11,8 +11,31 @@ const note = (event: string, kind: string, id: string, name: string) => `
          on conflict (kind, id) do update set stamp = excluded.stamp, node = excluded.node, waiting = 1, partial = 0;
      end;`
 
+// Whether a phone has used MD5 is for each node to see: it must not carry an old password over a new one.
+const accountColumns = 'display_name, enabled, roles, ha1_sha256, ha1_md5, ha1b_sha256, ha1b_md5'
 const account = (row: string) => `${row}.user || '@' || ${row}.domain`
 const group = (row: string) => `${row}.name || '@' || ${row}.domain`
+
+const count = (event: string, table: string) =>
+  `
+   create trigger count_${table}_${event.slice(0, 6)} after ${event} on ${table}
+     begin update changes set count = count + 1; end;`
+
+/**
+ * Counts changes of accounts and groups, which are cached: of all that others write to the file they are little. A step
+ * of the migrations.
+ */
+export const changesSchema = `
+   create table changes (count integer not null);
+   insert into changes (count) values (0);
+   ${[
+     count('insert', 'accounts'),
+     count(`update of ${accountColumns}`, 'accounts'),
+     count('delete', 'accounts'),
+     count('insert', 'groups'),
+     count('update', 'groups'),
+     count('delete', 'groups'),
+   ].join('')}`
 
 /** Tables and triggers of that; a step of the migrations. */
 export const sharingSchema = `
@@ -29,13 +52,7 @@ export const sharingSchema = `
      begin update recordings set node = (select node from sharing) where id = new.id; end;
    ${[
      note('after insert on accounts', 'account', account('new'), 'account_made'),
-     // Whether a phone has used MD5 is for each node to see: it must not carry an old password over a new one.
-     note(
-       'after update of display_name, enabled, roles, ha1_sha256, ha1_md5, ha1b_sha256, ha1b_md5 on accounts',
-       'account',
-       account('new'),
-       'account_changed',
-     ),
+     note(`after update of ${accountColumns} on accounts`, 'account', account('new'), 'account_changed'),
      note('after delete on accounts', 'account', account('old'), 'account_removed'),
      note('after insert on groups', 'group', group('new'), 'group_made'),
      note('after update on groups', 'group', group('new'), 'group_changed'),

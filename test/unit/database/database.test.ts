@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, it } from 'node:test'
+import { createSqlAccounts } from '../../../src/accounts/accounts-sql.ts'
 import { openDatabase } from '../../../src/database/database.ts'
 import { createEvents } from '../../../src/events.ts'
 import { createSilentLog } from '../../../src/log.ts'
@@ -82,4 +83,37 @@ it('keeps records while the store fails, at most so many, and writes them when i
   )
   await records.close()
   await database.close()
+})
+
+const recording = {
+  id: 'r',
+  meeting: '',
+  address: '',
+  started: '',
+  ended: '',
+  seconds: 0,
+  people: '',
+  files: '',
+  node: '',
+}
+
+it('tells of changes that others make of accounts and groups, and of nothing else', async () => {
+  const file = join(directory, 'two.db')
+  const [own, other] = [await openDatabase(file, log), await openDatabase(file, log)]
+  const accounts = createSqlAccounts({ database: other, events: createEvents() })
+  let version = own.version()
+  const changed = async (work: Promise<unknown>) => {
+    await work
+    const before = version
+    version = own.version()
+    return version !== before
+  }
+  const domain = 'home.test'
+  assert.ok(await changed(accounts.add({ user: 'mum', domain })))
+  assert.ok(await changed(accounts.setEnabled('mum', domain, false)))
+  assert.ok(!(await changed(accounts.noteMd5('mum', domain))))
+  assert.ok(!(await changed(other.query.insertInto('recordings').values(recording).execute())))
+  assert.ok(await changed(accounts.remove('mum', domain)))
+  await own.close()
+  await other.close()
 })
