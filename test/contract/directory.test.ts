@@ -6,7 +6,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import { contentsOf, type DirectoryNode, startDirectoryNode, until } from '../support/directory.ts'
-import { type RedisServer, startRedis } from '../support/redis.ts'
+import { type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
 
 const domain = 'home.test'
 const password = 'a long password'
@@ -95,6 +95,22 @@ describe('the directory of a cluster', () => {
     await add(b, 'family')
     await alike(a, b)
     assert.equal(a.directory.figures().conflicts + b.directory.figures().conflicts, 0)
+  })
+
+  it('does so in a Redis Cluster too', async () => {
+    const masters = await startRedisCluster()
+    try {
+      const [a, b] = [await start('a', { redis: masters.url }), await start('b', { redis: masters.url })]
+      await add(a, 'mum')
+      const { token } = await a.invitations.make('mum', domain)
+      await b.groups.add({ name: 'family', domain })
+      await alike(a, b)
+      assert.deepEqual(await b.invitations.redeem(token), { user: 'mum', domain })
+      await alike(a, b)
+      for (const node of opened.splice(0)) await node.close()
+    } finally {
+      await masters.stop()
+    }
   })
 
   it('carries call records and the list of recordings, and has files removed where they are', async () => {

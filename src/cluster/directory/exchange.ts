@@ -210,8 +210,11 @@ export function createExchange(deps: ExchangeDeps): Exchange {
     async compare() {
       const epoch = await shelf.epoch()
       const last = replica.synced()
+      const unreadable = shelf.unreadable()
       const forgotten = last.epoch === epoch && now() - last.at > keepMs
       for (const kind of kinds) await compareKind(kind, forgotten)
+      const rows = shelf.unreadable() - unreadable
+      if (rows > 0) log.error({ rows }, 'what other nodes share does not open: all need the same cluster.secret')
       await attempt(() => replica.forget(now() - keepMs))
       await attempt(() => replica.setSynced(epoch, now()))
     },
