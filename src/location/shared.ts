@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
@@ -69,7 +70,7 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
 
   /** From now on this is the state of that address. */
   function take(aor: string, stamp: number, bindings: readonly Binding[]): void {
-    table.put(aor, bindings, stamp)
+    table.put(aor, bindings, stamp, catching)
     gone.delete(aor)
     if (bindings.length === 0) remember(aor, stamp)
     tell(aor)
@@ -110,22 +111,25 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   async function catchUp(): Promise<void> {
     const turn = ++catching
     const began = performance.now()
-    const seen = new Set<string>()
-    const before = new Map(Array.from(table.aors(), aor => [aor, stampOf(aor)]))
     try {
       await waiting.run()
       for await (const page of states.walk(pageSize)) {
         // The subscription was lost and is back: that walk sees more.
         if (turn !== catching || closed) return
         for (const state of page) {
-          seen.add(state.aor)
           learn(state)
-          if (state.stamp < (before.get(state.aor) ?? 0)) await restore(state.aor)
+          const here = table.get(state.aor)
+          if (here === undefined) continue
+          here.round = turn
+          if (state.stamp < here.stamp) await restore(state.aor)
         }
       }
-      for (const [aor, stamp] of before) {
+      // What was not met was there before this walk, or it would bear its number.
+      let looked = 0
+      for (const aor of table.aors()) {
         if (turn !== catching || closed) return
-        if (!seen.has(aor) && stampOf(aor) === stamp) await restore(aor)
+        if (table.get(aor)!.round !== turn) await restore(aor)
+        if (++looked % pageSize === 0) await setImmediate()
       }
       await waiting.run()
     } catch (error) {

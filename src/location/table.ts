@@ -7,6 +7,8 @@ export interface State {
   id: number
   /** Names it for all nodes; 0 where there are no others. */
   stamp: number
+  /** The last comparison with Redis that this address was part of. */
+  round: number
   bindings: readonly Binding[]
 }
 
@@ -15,7 +17,7 @@ export interface Table {
   get(aor: string): State | undefined
   load(aor: string): Loaded
   /** Takes copies that keep no received message alive; an empty list removes the address. */
-  put(aor: string, bindings: readonly Binding[], stamp?: number): void
+  put(aor: string, bindings: readonly Binding[], stamp?: number, round?: number): void
   list(cursor: string | undefined, limit: number): Page
   aors(): Iterable<string>
   /** How many addresses, and how many bindings. */
@@ -39,7 +41,7 @@ export function createTable(now: () => number): Table {
       if (state === undefined) return nothing
       return { version: state.id, ...partByTime(state.bindings, now()) }
     },
-    put(aor, bindings, stamp = 0) {
+    put(aor, bindings, stamp = 0, round = 0) {
       const last = states.get(aor)?.bindings
       size += bindings.length - (last?.length ?? 0)
       if (bindings.length === 0) {
@@ -48,7 +50,8 @@ export function createTable(now: () => number): Table {
       }
       // The key is a string of its own too: see `own`.
       const key = last?.[0]?.aor ?? own(aor)
-      states.set(key, { id: ++ids, stamp, bindings: bindings.map(binding => share({ ...binding, aor: key }, last)) })
+      const copies = bindings.map(binding => share({ ...binding, aor: key }, last))
+      states.set(key, { id: ++ids, stamp, round, bindings: copies })
     },
     list: (cursor, limit) => listPage(states, removed, cursor, limit, now()),
     aors: () => states.keys(),
