@@ -8,7 +8,7 @@ import { test } from 'node:test'
 const src = resolve(import.meta.dirname, '../src')
 
 const floors: Record<string, number> = {
-  schema: 0, config: 0, events: 0, errors: 0, log: 0, network: 0, database: 0, redis: 0,
+  schema: 0, config: 0, events: 0, errors: 0, log: 0, opened: 0, network: 0, database: 0, redis: 0,
   sip: 1, auth: 1, accounts: 1, records: 1, location: 1, discovery: 1, certificates: 1, media: 1, cluster: 1,
   registrar: 2, calls: 2,
   groups: 3,
@@ -26,7 +26,7 @@ const layers: Record<string, number> = {
 
 // The ground's rooms may use each other in this order only.
 const ground: Record<string, number> = {
-  schema: 0, events: 0, errors: 0, log: 0, config: 1, network: 1, database: 1, redis: 1,
+  schema: 0, events: 0, errors: 0, log: 0, opened: 1, config: 1, network: 1, database: 1, redis: 1,
 } // biome-ignore format: one table
 
 const files = globSync('**/*.ts', { cwd: src }).filter(file => !file.startsWith('web/'))

@@ -97,7 +97,7 @@ function node({ directory, secret, port, sip }: PairPlace, name: 'a' | 'b'): Pai
   const range = (first: number) => `${far(first, 2000)}-${far(first + 999, 2000)}`
   const env = {
     VAARTHA_DATA: join(directory, name),
-    VAARTHA_STORE_REDIS: `redis-sentinel://:${secret}@127.0.0.1:${port + 2}/${master}`,
+    VAARTHA_STORE_REDIS: `redis-sentinel://:${secret}@127.0.0.1:${port + 2}/${master}?sentinelPassword=${secret}`,
     VAARTHA_CLUSTER_NAME: name,
     VAARTHA_CLUSTER_SECRET: secret,
     VAARTHA_CLUSTER_PRIORITY: second ? '20' : '10',

@@ -13,7 +13,9 @@ const sameWishMs = 500
 export function addServe(program: Command, load: Load): void {
   program
     .command('serve')
-    .description('run the server; SIGTERM or SIGINT drain it and end it within five seconds')
+    .description(
+      'run the server; SIGTERM or SIGINT drain it and end it: within five seconds, a node of a cluster after cluster.drainSeconds',
+    )
     .option('-q, --quiet', 'print no welcome')
     .action(async (options: { quiet?: boolean }) => {
       const { config } = load()
@@ -22,6 +24,9 @@ export function addServe(program: Command, load: Load): void {
       guardProcess(log)
       const server = await startServer(config, log)
       stop.when(() => server.close())
+      const limitMs = config.cluster.drainSeconds * 1000
+      // A node by itself has nobody to give its calls to.
+      if (config.cluster.name !== '') stop.before(limitMs, () => server.drain(limitMs))
       giveBackMemory()
       log.info({ domain: config.domain, data: config.data, seconds: Math.round(performance.now()) / 1000 }, 'ready')
       if (!options.quiet) await welcome(server)
@@ -39,6 +44,7 @@ function giveBackMemory(): void {
 /** The first signal closes the server, the second one ends the process at once. */
 function onSignals(log: Logger) {
   let first = 0
+  let drain: { ms: number; how: () => Promise<number> } | undefined
   let close: (() => Promise<void>) | undefined
   const handle = async (signal: NodeJS.Signals) => {
     if (first > 0) {
@@ -48,16 +54,24 @@ function onSignals(log: Logger) {
     }
     first = Date.now()
     log.info({ signal }, 'draining')
-    setTimeout(() => {
-      log.error({ ms: drainMs }, 'draining took too long')
-      process.exit(1)
-    }, drainMs).unref()
+    setTimeout(
+      () => {
+        log.error('ending took too long')
+        process.exit(1)
+      },
+      drainMs + (drain?.ms ?? 0),
+    ).unref()
+    const left = await drain?.how()
+    if (left !== undefined) log.info({ left }, 'drained')
     await close?.()
     log.info('ended')
     process.exit(0)
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, handle)
-  return { when: (how: () => Promise<void>) => (close = how) }
+  return {
+    when: (how: () => Promise<void>) => (close = how),
+    before: (ms: number, how: () => Promise<number>) => (drain = { ms, how }),
+  }
 }
 
 /** A bug that no boundary caught is logged and does not take everybody's calls down with it. */
