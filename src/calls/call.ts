@@ -66,6 +66,8 @@ export class Call implements LegOwner {
   readonly #birth: Birth
   #opening: Opening | undefined
   #answered: number | undefined
+  /** Other nodes take this for the time of its answer. */
+  #keptAt: number | undefined
   /** AORs that joined without being rung by this call. */
   readonly #joined: RecordedLeg[] = []
 
@@ -218,9 +220,9 @@ export class Call implements LegOwner {
     const { id, from, to } = this
     this.legs = [caller, callee]
     this.coming = undefined
-    this.#answered = now()
+    this.#answered = this.#keptAt ?? now()
     this.state = 'answered'
-    const ms = this.#answered - this.#birth.started
+    const ms = now() - this.#birth.started
     events.emit('callAnswered', { id, from, to, ms })
     this.log.info({ ms, by: callee.party.user }, 'call answered')
     this.#context.keeping.answered(this)
@@ -348,7 +350,7 @@ export class Call implements LegOwner {
   snapshot(legs: readonly [LegSnapshot, LegSnapshot]): CallSnapshot {
     const { id, from, to, held, transfers } = this
     const { started, unrecorded } = this.#birth
-    const answered = this.#answered ?? this.#context.now()
+    const answered = this.#answered ?? (this.#keptAt = this.#context.now())
     const involved = this.#recordedLegs()
     return { id, from, to, started, answered, held, transfers, unrecorded, legs: [...legs], involved }
   }

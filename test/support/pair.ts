@@ -12,12 +12,9 @@ export interface Pair {
   addUser(name: string): Promise<string>
   /** Waits until a node has so many calls; rejects after `ms`. */
   calls(node: TestServer, count: number, ms?: number): Promise<void>
+  /** Starts a node again that was killed, and waits until each sees the other up. */
+  restart(node: TestServer): Promise<void>
   close(): Promise<void>
-}
-
-interface Member {
-  node: string
-  state: string
 }
 
 /** Starts them and resolves when each sees the other up. */
@@ -38,14 +35,31 @@ export async function startPair(options: TestServerOptions = {}): Promise<Pair> 
         ...options.settings,
       },
     })
-  // The second one takes over the authority of the first.
-  const a = await start('a', 0, 10)
-  const b = await start('b', 1, 20)
-  const seen = async (node: TestServer) => {
-    const members = await node.api<Member[]>('/api/nodes')
-    return members.filter(({ state }) => state === 'up').length === 2
+  const close = async (...nodes: TestServer[]) => {
+    await Promise.allSettled(nodes.map(node => node.close()))
+    await redis.stop()
   }
-  await until(async () => (await seen(a)) && (await seen(b)), 10_000)
+  // The second one takes over the authority of the first.
+  const a = await start('a', 0, 10).catch(async (error: unknown) => {
+    await close()
+    throw error
+  })
+  const b = await start('b', 1, 20).catch(async (error: unknown) => {
+    await close(a)
+    throw error
+  })
+  const seesUp = (node: TestServer, other: string, from = 0) =>
+    node
+      .log()
+      .slice(from)
+      .split('\n')
+      .some(line => line.includes(`"node":"${other}"`) && line.includes('"state":"up"'))
+  try {
+    await until(() => seesUp(a, 'b') && seesUp(b, 'a'), 10_000)
+  } catch (error) {
+    await close(a, b)
+    throw new Error(`the nodes do not see each other:\n${a.log()}\n${b.log()}`, { cause: error })
+  }
   return {
     a,
     b,
@@ -57,10 +71,14 @@ export async function startPair(options: TestServerOptions = {}): Promise<Pair> 
     },
     calls: (node, count, ms = 5000) =>
       until(async () => (await node.api<unknown[]>('/api/calls')).length === count, ms),
-    async close() {
-      await Promise.allSettled([a.close(), b.close()])
-      await redis.stop()
+    async restart(node) {
+      const other = node === a ? b : a
+      const [own, others] = [node.log().length, other.log().length]
+      await node.restart()
+      const [name, otherName] = node === a ? ['a', 'b'] : ['b', 'a']
+      await until(() => seesUp(node, otherName, own) && seesUp(other, name, others), 10_000)
     },
+    close: () => close(a, b),
   }
 }
 

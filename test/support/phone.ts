@@ -46,7 +46,7 @@ export function createPhone({
   const host = transport === 'WSS' ? `${instance}.invalid` : `127.0.0.1:${peer.port}`
   const contact = `sip:${user}@${host}${transport === 'UDP' ? '' : `;transport=${transport === 'WSS' ? 'ws' : 'tcp'}`}`
   const registration = unique()
-  const describe = transport === 'WSS' ? browserSdp : sdp
+  const describe = transport === 'WSS' ? browserSdp : phoneSdp
   let sequence = 0
   let dialog = { callId: '', from: '', to: '', target: '' }
 
@@ -155,10 +155,11 @@ export function createPhone({
   }
 }
 
-const sdp = (port: number) =>
+/** What such a phone says of its media. */
+export const phoneSdp = (port: number) =>
   `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0\r\n`
 
 /** What a browser would say; nothing is behind it, so it fits calls that pass it on untouched. */
 const browserSdp = (port: number) =>
-  sdp(port).replace('RTP/AVP', 'UDP/TLS/RTP/SAVPF') +
+  phoneSdp(port).replace('RTP/AVP', 'UDP/TLS/RTP/SAVPF') +
   `a=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 ${Array(32).fill('5A').join(':')}\r\na=setup:actpass\r\n`
