@@ -113,7 +113,7 @@ function node({ directory, secret, port, sip }: PairPlace, name: 'a' | 'b'): Pai
     // Both on one machine cannot have 80 and 443.
     ...(second ? { VAARTHA_HTTP_PORT: '8180', VAARTHA_HTTP_SECURE_PORT: '8543' } : {}),
   }
-  return { name, command: 'vaartha', args: ['serve'], env, files: {} }
+  return { name, command: 'vaartha', args: second ? ['serve', '--quiet'] : ['serve'], env, files: {} }
 }
 
 const quoted = (text: string) => JSON.stringify(text)
