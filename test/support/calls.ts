@@ -20,13 +20,25 @@ export interface CallsUnderTest {
   /** Makes `peer` a contact of `user`, as a REGISTER would; protocol `ws` makes it one that is taken for a browser. */
   bind(user: string, peer: Peer, change?: Partial<Binding>): void
   unbindAll(): void
+  readonly bindings: readonly Binding[]
   close(): Promise<void>
+}
+
+interface Cluster {
+  life: string
+  secrets: string[]
 }
 
 /** The B2BUA on a real engine over loopback. Whoever a From names counts as authenticated; `mallory` proves to be Mallory. */
 export async function startCalls(
   change: Partial<Parameters<typeof createCalls>[0]['config']> = {},
-  options: { t1?: number; media?: Media; others?: (engine: EngineUnderTest) => Others; life?: string } = {},
+  options: {
+    t1?: number
+    media?: Media
+    others?: (engine: EngineUnderTest) => Others
+    life?: string
+    cluster?: Cluster
+  } = {},
 ): Promise<CallsUnderTest> {
   const { life = '' } = options
   const engine = await startEngineUnderTest(options)
@@ -86,6 +98,7 @@ export async function startCalls(
     facts,
     bind: (user, peer, change) => bindings.push({ ...bindingOf(user, peer.port), node: life, ...change }),
     unbindAll: () => bindings.splice(0),
+    bindings,
     async close() {
       await calls.close()
       await engine.close()

@@ -30,7 +30,8 @@ export interface SharedCalls {
   readonly taken: number
 }
 
-export function createSharedCalls(strategy: Strategy): SharedCalls {
+/** With a secret each node may send its requests by the flows of the others. */
+export function createSharedCalls(strategy: Strategy, secret?: string): SharedCalls {
   const items = new Map<string, Item>()
   const ended = new Set<string>()
   const [dead, paused] = [new Set<string>(), new Set<string>()]
@@ -96,8 +97,9 @@ export function createSharedCalls(strategy: Strategy): SharedCalls {
     }
   }
 
-  function others(life: string, { srf }: EngineUnderTest): Others {
-    const self = { node: life, life, state: 'up', roles: ['sip'], priority: 10, sip: '' } as unknown as Member
+  function others(life: string, { srf, tcp }: EngineUnderTest): Others {
+    const sip = secret === undefined ? '' : `sip:127.0.0.1:${tcp};transport=tcp`
+    const self = { node: life, life, state: 'up', roles: ['sip'], priority: 10, sip } as unknown as Member
     lives.set(life, self)
     return {
       patienceMs: 300,
@@ -129,7 +131,10 @@ export function createSharedCalls(strategy: Strategy): SharedCalls {
   }
 
   return {
-    node: life => startCalls({}, { life, others: engine => others(life, engine) }),
+    node(life) {
+      const cluster = secret === undefined ? {} : { cluster: { life, secrets: [secret] } }
+      return startCalls({}, { life, others: engine => others(life, engine), ...cluster })
+    },
     dies(life) {
       dead.add(life)
       const member = lives.get(life)
