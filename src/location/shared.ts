@@ -44,6 +44,8 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   /** Who wants all registrations before the first catching up is done. */
   const patient = new Set<PromiseWithResolvers<void>>()
   let catching = 0
+  /** Redis went while memory was compared with it. */
+  let behind = false
   let closed = false
   let retry: NodeJS.Timeout | undefined
 
@@ -51,8 +53,10 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   const waiting = createWriteBack({ table, states, log, now, most: mostWaiting, stampOf, settled: take })
   const stopListening = states.listen(learn, () => void catchUp())
   const stopWatching = link.onChange(healthy => {
-    if (healthy) writeBack()
-    else for (const { reject } of patient) reject(new Refusal('store-unavailable', link.why()))
+    if (healthy && behind) void catchUp()
+    else if (healthy) writeBack()
+    if (healthy) return
+    for (const { reject } of patient) reject(new Refusal('store-unavailable', link.why()))
     patient.clear()
   })
 
@@ -110,6 +114,7 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   /** Compares memory with Redis, page by page. What Redis has lost is written again. */
   async function catchUp(): Promise<void> {
     const turn = ++catching
+    behind = false
     const began = performance.now()
     try {
       await waiting.run()
@@ -132,8 +137,9 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
         if (++looked % pageSize === 0) await setImmediate()
       }
       await waiting.run()
+      writeBack()
     } catch (error) {
-      // It begins anew when Redis is back.
+      behind = turn === catching
       if (!(error instanceof Refusal)) log.error({ err: error }, 'reading registrations from Redis failed')
       return
     }
@@ -199,8 +205,8 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
       return table.list(cursor, limit)
     },
     count: table.size,
-    healthy: link.healthy,
-    why: link.why,
+    healthy: () => complete && link.healthy(),
+    why: () => link.why() || (complete ? '' : 'not all registrations of other nodes have been read yet'),
     onChanged(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
