@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { makeAuthority } from '../../src/certificates/authority.ts'
 import { openCertificates } from '../../src/certificates/certificates.ts'
+import { checkCertificate } from '../../src/cli/examine.ts'
 import { createSealer } from '../../src/cluster/seal.ts'
 import { createSharedSecrets } from '../../src/cluster/secrets.ts'
+import { complete } from '../../src/config/load.ts'
 import { createEvents } from '../../src/events.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { createRedisLink } from '../../src/redis/link.ts'
@@ -120,9 +122,13 @@ describe('what all nodes must have alike', () => {
     assert.equal(kept.caPem(), alone.caPem())
     const note = join(place('b'), 'certificates/ca.other.crt')
     assert.equal(readFileSync(note, 'utf8'), a.caPem())
+    const doctor = () => checkCertificate(complete({ data: place('b') })).find(one => one.about === 'authority')
+    assert.equal(doctor()?.state, 'odd')
+    assert.match(doctor()?.text ?? '', /but the other nodes go by SHA-256/)
     const replaced = await certificatesOf('b', first, true)
     assert.equal(replaced.caPem(), a.caPem())
     assert.ok(!existsSync(note))
+    assert.equal(doctor()?.state, 'good')
     assert.notEqual(replaced.current().cert, a.current().cert)
     assert.equal((await certificatesOf('b', first)).caPem(), a.caPem())
   })
