@@ -45,6 +45,10 @@ export interface Facts {
   /** Redis has answered, `ms` after it was asked. */
   redisAnswered: { ms: number }
   storeRecovered: { store: 'location' | 'accounts' | 'records' | 'redis' }
+  /** A node of the cluster came, changed or went; `was` is '' for one that was not known before. */
+  nodeChanged: { node: string; life: string; state: string; was: string }
+  /** A fact of another node, told for who wants to see the whole cluster. */
+  elsewhere: { node: string; what: string; fact: Record<string, unknown> }
   addressesChanged: { addresses: string[] }
   nameClaimed: { name: string }
   nameConflict: { name: string; next: string }

@@ -36,6 +36,7 @@ async function addCommands(program: Command, load: Load, first: string | undefin
     invite: async () => (await import('./invite.ts')).addInvite,
     status: async () => (await import('./status.ts')).addStatus,
     media: async () => (await import('./media.ts')).addMedia,
+    nodes: async () => (await import('./nodes.ts')).addNodes,
     dns: async () => (await import('./dns.ts')).addDns,
     pair: async () => (await import('./pair.ts')).addPair,
     doctor: async () => (await import('./doctor.ts')).addDoctor,

@@ -116,6 +116,7 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
   const all = members
   const may = () => all.self().state === 'up' || all.self().state === 'joining'
   const leader = createLeader({ life, redis, config, log, may })
+  all.onBeat(() => ({ leads: leader.isLeader() ? 1 : 0 }))
   const strategy = cluster.replication
   const kept = strategy === 'none' ? undefined : createRedisReplication({ strategy, redis, config, members: all, log })
   const replication = kept ?? createNoReplication()

@@ -23,6 +23,7 @@ import { addLive, type Live } from './live.ts'
 import { addMedia } from './media.ts'
 import { addMeetings } from './meetings.ts'
 import type { Metrics } from './metrics.ts'
+import { addNodes } from './nodes.ts'
 import { addPage, messagePage } from './page.ts'
 import { addPhone } from './phone.ts'
 import type { PhoneSessions } from './phone-sessions.ts'
@@ -88,6 +89,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
     addGroups(api, deps)
     addMedia(api, deps)
     addMeetings(api, deps)
+    if (deps.nodes !== undefined) addNodes(api, deps.nodes)
     addInvitations(api, deps, parts.base)
     addLive(api, parts.live)
     addAdmin(api, parts)

@@ -5,6 +5,7 @@ import type { Invitations } from '../accounts/invitations.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { Calls } from '../calls/calls.ts'
 import type { DirectoryFigures } from '../cluster/directory/directory.ts'
+import type { Nodes } from '../cluster/nodes.ts'
 import type { SessionTable } from '../cluster/sessions.ts'
 import type { Config } from '../config/schema.ts'
 import type { Events } from '../events.ts'
@@ -72,6 +73,8 @@ export interface HttpDeps {
   calls: Pick<Calls, 'list' | 'hangUp' | 'record'>
   records: Pick<Records, 'list'>
   groups: GroupStore
+  /** The nodes of the cluster; undefined for a node by itself. */
+  nodes?: Nodes | undefined
   meetings: Pick<Groups, 'list' | 'act'>
   recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health

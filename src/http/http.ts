@@ -45,6 +45,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     meetings: () => deps.meetings.list(),
     mediaLoad: () => deps.mediaLoad(),
     storeFigures: () => deps.storeFigures?.(),
+    clusterStats: () => deps.nodes?.stats(),
     directoryFigures: () => deps.directoryFigures?.(),
     engineStats: () => deps.engineStats(),
   })

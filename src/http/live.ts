@@ -23,6 +23,8 @@ const facts: Record<FactName, boolean> = {
   storeFailed: true,
   storeRecovered: true,
   redisAnswered: false,
+  nodeChanged: true,
+  elsewhere: false,
   addressesChanged: true,
   nameClaimed: true,
   nameConflict: true,

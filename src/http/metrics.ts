@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { ClusterStats } from '../cluster/cluster.ts'
 import type { DirectoryFigures } from '../cluster/directory/directory.ts'
 import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
@@ -29,6 +30,7 @@ export interface MetricsDeps {
   meetings(): readonly { shape: string; members: readonly unknown[] }[]
   mediaLoad(): MediaLoad
   storeFigures(): StoreFigures | undefined
+  clusterStats(): ClusterStats | undefined
   directoryFigures(): DirectoryFigures | undefined
   engineStats(): EngineStats | undefined
 }
@@ -53,6 +55,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
   addGauges(registry, deps)
   addMedia(registry, deps)
+  addCluster(registry, deps)
   addStore(registry, deps)
   addDirectory(registry, deps)
   addProcess(registry, delay)
@@ -251,6 +254,37 @@ function addGauges(registry: Registry, deps: MetricsDeps): void {
     labelNames: ['version', 'node'],
     registers,
   }).set({ version: deps.version, node: process.version }, 1)
+}
+
+function addCluster(registry: Registry, { clusterStats }: Pick<MetricsDeps, 'clusterStats'>): void {
+  const registers = [registry]
+  const gauge = (name: string, help: string, read: (stats: ClusterStats) => number) =>
+    new Gauge({
+      name: `vaartha_${name}`,
+      help,
+      registers,
+      collect() {
+        const stats = clusterStats()
+        if (stats !== undefined) this.set(read(stats))
+      },
+    })
+  gauge('cluster_lease_age_seconds', 'Since this node renewed its lease.', stats => stats.leaseAge / 1000)
+  gauge('cluster_leads', '1 while this node leads.', stats => (stats.leading ? 1 : 0))
+  gauge('cluster_term', 'The term of the leader that this node knows of last.', stats => stats.term)
+  gauge('cluster_facts_dropped', 'Facts that found no way to a node, since the start.', stats => stats.dropped)
+  gauge('kept_held', 'Calls and meetings that this node keeps for others.', stats => stats.held)
+  gauge('kept_waiting', 'Those whose newest state the store does not have yet.', stats => stats.waiting)
+  gauge('kept_refused', 'Those that turned out to be owned by another node, since the start.', stats => stats.refused)
+  gauge('kept_taken', 'Those taken over from other nodes, since the start.', stats => stats.taken)
+  new Gauge({
+    name: 'vaartha_cluster_nodes',
+    help: 'Nodes, by their state as this one sees it.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      for (const [state, count] of Object.entries(clusterStats()?.states ?? {})) this.set({ state }, count)
+    },
+  })
 }
 
 // prom-client's own collectors of these can't be stopped again.

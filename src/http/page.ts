@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
+import type { Nodes } from '../cluster/nodes.ts'
 import { inWords } from '../media/worker/arrival.ts'
 import type { HttpDeps, Info } from './deps.ts'
 import type { Guard } from './guard.ts'
@@ -132,6 +133,7 @@ ${table(
   calls.map(c => [c.from, c.to, c.state, time(c.since)]),
   'Nobody is in a call.',
 )}
+${deps.nodes === undefined ? '' : nodesTable(deps.nodes)}
 ${table('registrations', `Registered phones: ${count ?? 'unknown'}`, ['Address', 'Phone', 'From', 'Until'], registrations, page === undefined ? 'The store does not answer.' : 'No phone is registered.')}
 ${table(
   'people',
@@ -191,6 +193,18 @@ function phoneHelp(deps: HttpDeps, info: Info): Markup {
 <ul>${ways.map(([protocol, place]) => html`<li>${(protocol ?? '').toUpperCase()} <code>${place}</code></li>`)}</ul>
 ${authority}
 </section>`
+}
+
+function nodesTable(nodes: Nodes): Markup {
+  const rows = nodes.list().map(one => [
+    one.load['leads'] === 1 && one.state !== 'down' ? `${one.node} (leads)` : one.node,
+    one.state,
+    String(one.priority),
+    time(new Date(one.since).toISOString()),
+    time(new Date(one.seen).toISOString()),
+    Object.entries(one.load).filter(([what]) => what !== 'leads').map(([what, value]) => `${what} ${value}`).join(', '), // biome-ignore format: one line
+  ])
+  return table('nodes', 'Nodes', ['Node', 'State', 'Priority', 'Up since', 'Last heard of', 'Load'], rows, '')
 }
 
 function table(id: string, title: string, head: string[], rows: (string | Markup)[][], empty: string): Markup {

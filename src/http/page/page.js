@@ -32,7 +32,7 @@ function refreshSoon() {
 function follow() {
   const names = [
     'registered', 'unregistered', 'callStarted', 'callRinging', 'callAnswered', 'callChanged', 'callEnded',
-    'storeFailed', 'storeRecovered', 'addressesChanged', 'nameClaimed', 'mediaStateChanged',
+    'storeFailed', 'storeRecovered', 'addressesChanged', 'nameClaimed', 'mediaStateChanged', 'nodeChanged',
   ]
   const facts = new EventSource(`/api/events?facts=${names}`)
   facts.onopen = () => {
