@@ -245,7 +245,8 @@ export function checkCertificate(config: Config, now = Date.now()): Finding[] {
     .filter(a => !certificate.checkIP(a.address))
     .map(a => a.address)
   if (missing.length > 0 && config.certificates.cert === '') {
-    return [odd('certificate', `does not name ${missing.join(', ')}`, 'a running server adds new addresses by itself')]
+    const advice = 'a running server adds new addresses by itself'
+    return [odd('certificate', `does not name ${missing.join(', ')}`, advice), ...authorityOf(config)]
   }
   return [good('certificate', `valid for ${days} more days`), ...authorityOf(config)]
 }
