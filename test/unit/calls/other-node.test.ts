@@ -92,6 +92,9 @@ test('the node of the called phone dies: the call stays, and goes on when the ph
   again.say('INFO', { body: 'x', headers: ['Content-Type: text/plain'] })
   alice.answer(await alice.peer.request('INFO'), 200)
   await again.peer.status(200)
+  alice.say('BYE')
+  again.answer(await again.peer.request('BYE'), 200)
+  await alice.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
 })
 
 test('the node of the caller dies: the one that has the called phone carries on', async t => {

@@ -173,7 +173,7 @@ function anyState(seed: number): DialogState {
     ...maybe({ localSdp: `${sdp}s=\u00fc ${word()}\r\n` }),
     peerTakesUpdate: below(2) === 1,
     peerKnowsTimer: below(2) === 1,
-    ...maybe({ session: { interval: 90 + below(86_400), refresher: below(2) ? 'local' : 'remote' } as const }),
+    ...maybe({ session: { interval: 1800 + below(86_400), refresher: below(2) ? 'local' : 'remote' } as const }),
     source: { protocol: 'wss', address: '192.0.2.7', port: below(65536) },
   }
 }

@@ -235,10 +235,14 @@ export function noteWay(dialog: Dialog, flow: Flow, vias: number): void {
   dialog.flow = flow
   if (vias > 1) return
   dialog.direct = true
-  if (!via && (reached || routes.length === 0)) return
+  const left = routes[0] !== undefined && (!reached || peerRoute.test(routes[0]))
+  if (!via && !left) return
   if (via?.params.get('fl') !== flow.id) dialog.foreignContact = true
   dialog.via = wayOver(flow)
 }
+
+// What the proxy layer of another node of ours writes into a dialog (route-token.ts).
+const peerRoute = /^<sips?:m\.[\w-]{16}\./
 
 function wayOver({ id, protocol, remote }: Flow): Uri | undefined {
   return parseUri(`sip:${hostPort({ host: remote.address, port: remote.port })};transport=${protocol};fl=${id}`)

@@ -25,7 +25,7 @@ export function createKeeper(ground: Ground): Keeper {
   function resume(dialog: Dialog, session: Session): void {
     keep(dialog, session)
     const { refreshAfter } = nextStep(session)
-    if (refreshAfter !== undefined) refreshLater(dialog, (refreshAfter / 4) * Math.random() * ground.second)
+    if (refreshAfter !== undefined) refreshLater(dialog, (refreshAfter / 8) * (1 + Math.random()) * ground.second)
   }
 
   function refreshLater(dialog: Dialog, ms: number): void {
