@@ -90,6 +90,8 @@ export interface RedisSentinel {
   url: string
   master: RedisServer
   replica: RedisServer
+  /** Ports of the Sentinels. */
+  sentinels: number[]
   stop(): Promise<void>
 }
 
@@ -115,6 +117,7 @@ export async function startSentinel(): Promise<RedisSentinel> {
     url: `redis-sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/main/0`,
     master,
     replica,
+    sentinels: sentinels.map(({ port }) => port),
     stop: async () => void (await Promise.all([...sentinels, replica, master].map(server => server.stop()))),
   }
 }
@@ -130,6 +133,7 @@ async function sees(port: number): Promise<void> {
   client.disconnect()
 }
 
+/** A TCP port of loopback that nobody has now. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
