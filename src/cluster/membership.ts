@@ -336,7 +336,11 @@ export function createMembers(deps: MembersDeps): RedisMembers {
       return now - failedAt < leaseMs && living().length === 0
     },
     onChange: listener => listen(changed, listener),
-    onDeath: listener => listen(died, listener),
+    onDeath(listener) {
+      // Those that were found dead before anybody listened.
+      for (const { member, deathTold } of peers.values()) if (deathTold) queueMicrotask(() => listener(member))
+      return listen(died, listener)
+    },
     onReturn: listener => listen(returned, listener),
     async drain() {
       said = 'draining'
