@@ -8,7 +8,7 @@ import { allow } from './headers.ts'
 import type { Answer, Leg } from './leg.ts'
 import { isHeld } from './outcome.ts'
 import type { Whereabouts } from './route.ts'
-import { isSecure, likeOffer, sameMedia } from './sdp.ts'
+import { isSecure, likeOffer, sameMedia, towards } from './sdp.ts'
 import type { CallSnapshot, LegSnapshot } from './snapshot.ts'
 import { findWay, type Way } from './ways.ts'
 
@@ -27,6 +27,8 @@ export interface ReachDeps {
 export interface Reach {
   /** Looks for both phones; resolves when those to whom there is a way were asked. A phone without one is waited for. */
   bring(call: Call, snapshot: CallSnapshot): Promise<void>
+  /** Looks for one phone of a call that was here all the time, since the node that had its connection is gone. */
+  seek(call: Call, leg: Leg, was: LegSnapshot): Promise<void>
   /** Waits no longer for the phones of a call. */
   forget(call: Call): void
   close(): void
@@ -76,6 +78,18 @@ export function createReach(deps: ReachDeps): Reach {
 
   const aorOf = (leg: Leg) => `sip:${leg.party.user}@${domain}`
 
+  function look(call: Call, leg: Leg, was: LegSnapshot): Sought {
+    const seconds = was.dialog.session?.interval ?? config.sessionExpires
+    const timer = setTimeout(() => {
+      drop(one)
+      call.end({ status: 480, reason: `${leg.party.user} did not come back` })
+    }, seconds * 1000).unref()
+    const one: Sought = { call, leg, was, trying: false, again: false, timer }
+    const aor = aorOf(leg)
+    sought.set(aor, (sought.get(aor) ?? new Set()).add(one))
+    return one
+  }
+
   async function seek(one: Sought): Promise<void> {
     const { call, leg, was } = one
     one.again = one.trying
@@ -119,21 +133,13 @@ export function createReach(deps: ReachDeps): Reach {
 
   return {
     async bring(call, snapshot) {
-      const all = snapshot.legs.flatMap((was, at): Sought[] => {
+      const all = snapshot.legs.flatMap((was, at) => {
         const leg = call.legs[at]
-        if (leg === undefined) return []
-        const seconds = was.dialog.session?.interval ?? config.sessionExpires
-        const timer = setTimeout(() => {
-          drop(one)
-          call.end({ status: 480, reason: `${leg.party.user} did not come back` })
-        }, seconds * 1000).unref()
-        const one: Sought = { call, leg, was, trying: false, again: false, timer }
-        const aor = aorOf(leg)
-        sought.set(aor, (sought.get(aor) ?? new Set()).add(one))
-        return [one]
+        return leg === undefined ? [] : [look(call, leg, was)]
       })
       await Promise.all(all.map(seek))
     },
+    seek: (call, leg, was) => seek(look(call, leg, was)),
     forget(call) {
       for (const leg of call.legs) {
         for (const one of sought.get(aorOf(leg)) ?? []) if (one.call === call) drop(one)
@@ -166,7 +172,7 @@ async function bringMedia(call: Call, leg: Leg): Promise<number> {
   const peer = call.peerOf(leg)
   if (peer === undefined) return 481
   const { remoteSdp: after } = leg
-  const streams = likeOffer(after, peer.end.profile)
+  const streams = towards(likeOffer(after, peer.end.profile))
   const secure = leg.end.profile === 'plain' && isSecure(after)
   const offer = () => anchor.offer(leg.end, { streams, after, secure })
   const answer = await leg.offer(offer, { 'Content-Type': 'application/sdp' })

@@ -4,6 +4,7 @@ import type { Json } from '../../src/cluster/bus.ts'
 import type { Member } from '../../src/cluster/members.ts'
 import type { Kept, Replication, Strategy } from '../../src/cluster/replication.ts'
 import { Refusal } from '../../src/errors.ts'
+import type { Media } from '../../src/media/media.ts'
 import { createEngineDialogs } from '../../src/sip/engine-dialogs.ts'
 import { type CallsUnderTest, startCalls } from './calls.ts'
 import type { EngineUnderTest } from './engine.ts'
@@ -16,8 +17,8 @@ interface Item extends Kept {
 }
 
 export interface SharedCalls {
-  /** Starts the calls of one more node. */
-  node(life: string): Promise<CallsUnderTest>
+  /** Starts the calls of one more node; `media` carries what cannot go directly there. */
+  node(life: string, media?: Media): Promise<CallsUnderTest>
   /** Its process is gone: everybody hears it, and it may do nothing any more. */
   dies(life: string): void
   /** It is paused: nobody hears that yet, and it may do nothing any more. */
@@ -131,9 +132,10 @@ export function createSharedCalls(strategy: Strategy, secret?: string): SharedCa
   }
 
   return {
-    node(life) {
+    node(life, media) {
       const cluster = secret === undefined ? {} : { cluster: { life, secrets: [secret] } }
-      return startCalls({}, { life, others: engine => others(life, engine), ...cluster })
+      const carried = media === undefined ? {} : { media }
+      return startCalls({}, { life, others: engine => others(life, engine), ...cluster, ...carried })
     },
     dies(life) {
       dead.add(life)
