@@ -126,7 +126,8 @@ export function nameOf({ callId, localTag, remoteTag }: DialogState): string {
   return dialogName(callId, localTag, remoteTag)
 }
 
-function legSnapshot(leg: Leg, dialog: DialogState): LegSnapshot {
+/** What another node needs to know of a leg. */
+export function legSnapshot(leg: Leg, dialog: DialogState): LegSnapshot {
   const { party, device, end, allow, localSdp, remoteSdp } = leg
   const { profile, address } = end
   return { party, device, profile, address, anchored: end.leg !== undefined, allow, localSdp, remoteSdp, dialog }

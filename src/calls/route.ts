@@ -59,7 +59,7 @@ export function whereIn(members: Pick<Members, 'life' | 'find'> | undefined): Wh
   return life => {
     if (members === undefined || life === members.life) return 'here'
     const member = members.find(life)
-    return member?.life === life && member.state !== 'down' && member.sip !== '' ? { sip: member.sip } : 'gone'
+    return member?.life === life && member.state !== 'down' && member.sip ? { sip: member.sip } : 'gone'
   }
 }
 

@@ -5,9 +5,11 @@ import type { Replication } from '../cluster/replication.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
+import { parseUri } from '../sip/engine/message/uri.ts'
 import type { Call } from './call.ts'
 import type { CallContext } from './context.ts'
-import { createKeeping, type Keeper, keepsNothing } from './keeping.ts'
+import { readAddress } from './headers.ts'
+import { createKeeping, type Keeper, keepsNothing, legSnapshot } from './keeping.ts'
 import { createPass } from './pass.ts'
 import { createReach, type ReachDeps } from './reach.ts'
 import type { Located } from './refer.ts'
@@ -83,6 +85,19 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
     }
   }
 
+  /** Phones of our own calls that we reached over a dead node are looked for as if their calls had come from there. */
+  async function seekLost({ sip }: Member, calls: ReadonlyMap<string, Call>): Promise<void> {
+    const host = parseUri(sip)?.host
+    for (const call of [...calls.values()]) {
+      for (const leg of call.legs) {
+        const state = leg.ended ? undefined : await dialogs.read(leg.id)
+        const route = state?.routes[0] ?? ''
+        if (host === undefined || readAddress(route)?.host !== host || state === undefined) continue
+        await reach.seek(call, leg, { ...legSnapshot(leg, state), anchored: false })
+      }
+    }
+  }
+
   async function take(question: unknown): Promise<boolean> {
     if (typeof question !== 'string') throw new Refusal('bad-request')
     return (await takeover?.take(question)) ?? false
@@ -126,7 +141,12 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
       })
       ends.push(
         takeover.close,
-        members.onDeath(dead => void adopt(dead)),
+        members.onDeath(dead => {
+          void adopt(dead)
+          seekLost(dead, calls).catch((error: unknown) =>
+            log.error({ err: error }, 'phones of a dead node were not looked for'),
+          )
+        }),
         bus.answer(verb, take),
         replication.onLost((kind, id) => {
           if (kind === 'call') calls.get(id)?.lose()

@@ -33,7 +33,7 @@ export interface EngineDialogs {
   /** Undefined when the engine has no such dialog any more. */
   read(id: string): Promise<DialogState | undefined>
   /**
-   * Makes the engine know a dialog of another node; of one that lives here already only the way is changed. `via` is
+   * Makes the engine know a dialog of another node; of one that lives here already only next hop and target are. `via` is
    * where its requests go from now on, as a next hop with an optional `;fl=` (a new registration's flow); without it the
    * route set and target decide. The contact is replaced by this node's own for that way. Our next CSeq leaves a gap for
    * what the dead node may have sent. A request that this application was shown of the dialog before, and has not

@@ -97,6 +97,24 @@ test('the node of the called phone dies: the call stays, and goes on when the ph
   await alice.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
 })
 
+test('the node of the called phone dies, and the phone is told as soon as it has registered at the other one', async t => {
+  const { shared, a, b, alice, bob } = await start(t)
+  await connect(alice, bob)
+  await a.engine.close()
+  shared.dies('a')
+  b.unbindAll()
+  const again = await createTcpSide(b.engine.tcp, 'bob')
+  t.after(() => again.peer.close())
+  const asked = await again.peer.request('INVITE')
+  assert.deepEqual([asked.header('Call-ID'), asked.body, asked.all('Route')], [bob.callId, sdp(4000), []])
+  again.answer(asked, 200, { body: sdp(5000) })
+  await again.peer.request('ACK')
+  alice.say('BYE')
+  again.answer(await again.peer.request('BYE'), 200)
+  await alice.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
+  assert.ok(alice.peer.untaken().every(({ status }) => status === 100))
+})
+
 test('the node of the caller dies: the one that has the called phone carries on', async t => {
   const { shared, a, b, alice, bob } = await start(t)
   const invite = await connect(alice, bob)

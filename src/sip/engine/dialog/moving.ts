@@ -10,7 +10,7 @@ export interface Moving {
   /** The state of the application's confirmed INVITE dialog of that id as JSON; undefined when there is none. */
   read(app: App, id: string): string | undefined
   /**
-   * Makes a dialog known that belongs to `app` from now on. Of one that is known already only the way is changed. `via` is
+   * Makes a dialog known that belongs to `app` from now on. Of one that is known already only next hop and target are changed. `via` is
    * its next hop, '' when route set and target decide. Returns why not.
    */
   install(app: App, state: string, via: string): string | undefined
@@ -45,6 +45,7 @@ export function createMoving(ground: Ground, keeper: Keeper, uas: Pick<Uas, 'ado
       if (known && !known.app.closed) {
         if (known.app !== app || !known.confirmed) return 'the dialog lives here already'
         known.via = via
+        known.target = state.target
         known.foreignContact = true
         return undefined
       }
