@@ -121,15 +121,15 @@ const auth = section('Proof of identity (RFC 3261 section 22, RFC 8760).', {
 const store = section('Where registrations live.', {
   redis: text(
     '',
-    'Redis URL, for example `redis://127.0.0.1:6379/0`; several with commas between are nodes of a Redis Cluster. ' +
-      'Empty: in memory with a journal in the data directory.',
+    'Redis URL, for example `redis://127.0.0.1:6379/0`, `rediss://` for TLS, `redis-sentinel://host,host/master`; several ' +
+      'with commas between are nodes of a Redis Cluster. Empty: in memory with a journal in the data directory.',
   ),
   prefix: text('vaartha', 'Prefix of all Redis keys.'),
   timeoutMs: whole(
     1000,
     10,
     60000,
-    'How long one store command may take, in milliseconds, before the request is answered 503.',
+    'How long Redis may take for a command, in milliseconds, before it counts as away and registrations go on in memory.',
   ),
 })
 
