@@ -15,6 +15,7 @@ import { resultOf } from './outcome.ts'
 import { type Ack, type Incoming, type Message, type Reply, type Response, reply } from './sip.ts'
 import type { CallSnapshot, LegSnapshot } from './snapshot.ts'
 import { Taping } from './taping.ts'
+import { readRecordingWish } from './telling.ts'
 import { isMeant, type Replaces } from './transfer.ts'
 
 /** What a call is known by from its beginning. */
@@ -183,6 +184,11 @@ export class Call implements LegOwner {
       return leg.drop()
     }
     if (req.method === 'PRACK' && this.#opening?.prack(leg, req, res)) return
+    const wish = req.method === 'INFO' ? readRecordingWish(req) : undefined
+    if (wish !== undefined) {
+      reply(res, 200)
+      return this.#context.onRecordingWish(this, leg, wish)
+    }
     const key = req.method === 'INFO' ? readDigit(req) : undefined
     if (key) this.#context.onDigit(this, leg, key.digit)
     passOn(this, leg, req, res)
@@ -275,7 +281,7 @@ export class Call implements LegOwner {
     const [from, to] = this.legs.map(leg => this.#aorOf(leg.party))
     this.from = from ?? this.from
     this.to = to ?? this.to
-    this.#joined.push({ aor: this.#aorOf(come.party) })
+    if (went.party.user !== come.party.user) this.#joined.push({ aor: this.#aorOf(come.party) })
     this.changed('transferred')
     this.log.info({ now: `${this.from} and ${this.to}` }, 'call transferred')
   }
@@ -341,6 +347,7 @@ export class Call implements LegOwner {
     const leg = new Leg(this.#context.srf, this, party, dialogIdOf(response, branch.sent!), branch.end)
     leg.learn(response)
     leg.device = { ...leg.device, ...branch.target.device }
+    leg.called = true
     leg.toTag = tagOf(response.get('To'))
     leg.confirmed = true
     return leg

@@ -20,6 +20,7 @@ import { createRinger } from './ring.ts'
 import { calledUser, originOf } from './route.ts'
 import { createServices } from './services.ts'
 import { type Headers, type Incoming, type Reply, reply, type SrfPort } from './sip.ts'
+import { createSummon } from './summon.ts'
 import { createSurvival, type Others, waitFor } from './survival.ts'
 import type { RecordingWish, Tape } from './taping.ts'
 import { hasReplaces, mayReplace, type Replaces } from './transfer.ts'
@@ -83,9 +84,12 @@ export interface Calls {
    * Begins or ends the recording of a call. Begins after a tone that both hear; resolves when the call's media passes this
    * server. `by` is the user who wants it, undefined the administrator. Refuses `no-such-call` (also where `by` is not in
    * it), `forbidden`, `request-pending` while it rings, is on hold or changes,
-   * `not-acceptable-here` when a phone does not follow to this server, `media-unavailable` for two browsers that talk directly.
+   * `not-acceptable-here` when a phone does not follow to this server, `media-unavailable` for two browsers that talk directly
+   * when neither comes by an INVITE with Replaces (RFC 3891).
    */
   record(id: string, on: boolean, by?: string): Promise<void>
+  /** Whether `calls.record` lets this user have its own calls recorded. */
+  mayRecord(user: string): Promise<boolean>
   /**
    * Takes no new calls from now on (503), gives those that are answered to another node, and waits at most `limitMs` for
    * those that cannot go. Resolves with the number that is left.
@@ -118,6 +122,7 @@ export function createCalls(deps: CallsDeps): Calls {
     anchor: call => createAnchor({ media, config, log }, call),
     onRefer: (call, leg, req, res) => refer(call, leg, req, res),
     onDigit: (call, leg, digit) => recorder.press(call, leg, digit),
+    onRecordingWish: (call, leg, on) => recorder.ask(call, leg, on),
     stopRecording: call => recorder.stop(call),
     onEnd(call) {
       calls.delete(call.id)
@@ -126,8 +131,9 @@ export function createCalls(deps: CallsDeps): Calls {
     onStray: (req, res) => void stray(req, res),
     keeping: survival.keeping,
   }
-  const recorder = createCallRecorder({ ...deps, rule: config.record, now })
   const ringer = createRinger({ ...deps, srf })
+  const summon = createSummon({ srf, ringer, config, domain })
+  const recorder = createCallRecorder({ ...deps, rule: config.record, now, summon })
   const adopt: TransferDeps['adopt'] = (leg, options) => local.adopt(leg, leg.end, options)
   const taking = { ...deps, srf, ringer, domain, isOwn, config, locate, adopt }
   survival.start(context, calls)
@@ -254,6 +260,7 @@ export function createCalls(deps: CallsDeps): Calls {
       if (call === undefined) throw new Refusal('no-such-call', 'there is no such call')
       await (on ? recorder.start(call, by) : recorder.end(call, by))
     },
+    mayRecord: recorder.may,
     async drain(limitMs) {
       closing = true
       const tried = new Set<Call>()

@@ -35,6 +35,8 @@ export interface CallContext<C> {
   onRefer(call: C, leg: Leg, req: Incoming, res: Reply): void
   /** A key that somebody has pressed. */
   onDigit(call: C, leg: Leg, digit: string): void
+  /** Somebody wants it recorded, or no longer. */
+  onRecordingWish(call: C, leg: Leg, on: boolean): void
   /** Resolves when what was recorded of the call is kept; none is on then. */
   stopRecording(call: C): Promise<void>
   onEnd(call: C): void

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { LegEvent } from '../media/media.ts'
 import { profileOf } from '../media/sdp/streams.ts'
 import type { End } from './anchor.ts'
-import { allow, type Party, readDevice } from './headers.ts'
+import { allow, names, type Party, readDevice } from './headers.ts'
 import {
   type Ack,
   type Headers,
@@ -15,6 +15,7 @@ import {
   type SrfPort,
 } from './sip.ts'
 import type { Device, LegSnapshot } from './snapshot.ts'
+import { recordingPackage } from './telling.ts'
 import { isMeant, type Replaces } from './transfer.ts'
 
 /** The final answer to a request inside a dialog; `response` is absent when it could not even be sent. */
@@ -53,6 +54,12 @@ export class Leg {
   /** Methods that the peer allows; '' when it did not say. */
   allow = ''
   device: Device = { contact: '' }
+  /** It has said that an INVITE may take the place of its dialog (RFC 3891). */
+  knowsReplaces = false
+  /** It is our own web phone. */
+  isWebPhone = false
+  /** Set when we have sent the INVITE of this dialog. */
+  called = false
   /** The tag of whoever answered the INVITE of this dialog. */
   toTag = ''
   /** Set when another leg has taken this one's place, and only its BYE is outstanding. */
@@ -87,12 +94,22 @@ export class Leg {
     return isMeant(replaces, this.id.slice(0, at), this.id.slice(at + ';from-tag='.length), this.toTag)
   }
 
+  /** A Replaces value (RFC 3891 section 6.1) that names this dialog to the peer. */
+  get replacesValue(): string {
+    const at = this.id.lastIndexOf(';from-tag=')
+    const inviter = this.id.slice(at + ';from-tag='.length)
+    const [theirs, ours] = this.called ? [this.toTag, inviter] : [inviter, this.toTag]
+    return `${this.id.slice(0, at)};to-tag=${theirs};from-tag=${ours}`
+  }
+
   learn(message: Message): void {
     if (message.body) {
       this.remoteSdp = message.body
       this.end.profile = profileOf(message.body)
     }
     this.allow = message.get('Allow') ?? this.allow
+    this.knowsReplaces ||= names(message, 'Supported', 'replaces')
+    this.isWebPhone ||= names(message, 'Recv-Info', recordingPackage)
     this.device = { ...this.device, ...readDevice(message) }
   }
 
@@ -169,6 +186,7 @@ export function restoreLeg(srf: SrfPort, owner: LegOwner, snapshot: LegSnapshot,
   const { party, device, allow, localSdp, remoteSdp, dialog } = snapshot
   const leg = new Leg(srf, owner, party, dialog.id, end)
   Object.assign(leg, { device, allow, localSdp, remoteSdp, confirmed: true })
+  leg.called = dialog.caller
   leg.toTag = dialog.caller ? dialog.remoteTag : dialog.localTag
   return leg
 }

@@ -3,11 +3,11 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
 import { unavailable } from './anchor.ts'
-import { enter } from './anchored.ts'
+import { type BringDeps, bring } from './bring.ts'
 import type { Call } from './call.ts'
 import type { Leg } from './leg.ts'
-import { isAnchored } from './renegotiate.ts'
 import type { RecordingWish, Tape } from './taping.ts'
+import { tellRecording } from './telling.ts'
 
 // Recording of a call of two: its media comes to this server, both hear the tone of consent, and then the tape runs until
 // somebody ends it, the call ends, or a transfer changes who talks.
@@ -20,7 +20,7 @@ export function mayRecord(rule: RecordRule, roles: readonly string[]): boolean {
   return rule === 'everybody' || (rule === 'admins' && roles.includes('admin'))
 }
 
-export interface CallRecorderDeps {
+export interface CallRecorderDeps extends BringDeps {
   rule: RecordRule
   media?: Media | undefined
   record?(wish: RecordingWish): Promise<Tape>
@@ -40,6 +40,10 @@ export interface CallRecorder {
   stop(call: Call): Promise<void>
   /** `*9` begins and ends a recording, where its sender may. */
   press(call: Call, leg: Leg, digit: string): void
+  /** The wish of a web phone that asks within its dialog, and hears there what became of it. */
+  ask(call: Call, leg: Leg, on: boolean): void
+  /** Whether this user may have its calls recorded. */
+  may(user: string): Promise<boolean>
   /** Resolves when all that was recorded is kept. */
   close(): Promise<void>
 }
@@ -54,13 +58,25 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   const stars = new WeakMap<Leg, number>()
   const stopping = new Set<Promise<void>>()
 
+  async function may(user: string): Promise<boolean> {
+    return mayRecord(rule, (await deps.find(user))?.roles ?? [])
+  }
+
   async function demand(call: Call, by: string | undefined): Promise<void> {
     if (by !== undefined && !call.legs.some(({ party }) => party.user === by)) {
       throw new Refusal('no-such-call', 'there is no such call')
     }
-    const roles = by === undefined ? ['admin'] : ((await deps.find(by))?.roles ?? [])
-    if (mayRecord(rule, roles)) return
+    if (by === undefined ? mayRecord(rule, ['admin']) : await may(by)) return
     throw new Refusal('forbidden', `calls.record is '${rule}': this call may not be recorded`)
+  }
+
+  function tell(call: Call): void {
+    for (const leg of call.ended ? [] : call.legs) tellRecording(leg, { recording: call.taping.on })
+  }
+
+  function changed(call: Call): void {
+    call.changed('recording')
+    tell(call)
   }
 
   async function start(call: Call, by: string | undefined): Promise<void> {
@@ -68,15 +84,15 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
     if (call.taping.on) return
     const { record } = deps
     if (media === undefined || record === undefined) throw unavailable('This server records nothing')
-    await bring(call)
+    await bring(deps, call)
     const tape = call.taping.start(wanted => roll(call, media, record, wanted))
-    call.changed('recording')
+    changed(call)
     call.log.info({ by: by ?? 'the administrator' }, 'recording begins')
     void tape.then(error => {
       // Whoever hangs up during the tone has not been recorded.
       if (error === undefined || (call.ended && error instanceof Refusal)) return
       call.log.error({ err: error }, 'recording failed')
-      call.changed('recording')
+      changed(call)
     })
   }
 
@@ -85,6 +101,7 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
     const kept = call.taping.stop().catch((error: unknown) => {
       call.log.error({ err: error }, 'what was recorded could not be kept')
     })
+    tell(call)
     stopping.add(kept)
     await kept
     stopping.delete(kept)
@@ -100,6 +117,19 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
     await stopped
   }
 
+  /** Does what a party wants within its call. */
+  async function obey(call: Call, { party }: Leg, on: boolean): Promise<void> {
+    try {
+      await (on ? start(call, party.user) : end(call, party.user))
+    } catch (error) {
+      if (error instanceof Refusal) call.log.info({ by: party.user, why: error.message }, 'not recorded')
+      else call.log.error({ err: error }, 'recording failed by a bug')
+      const leg = call.legs.find(one => one.party === party)
+      const refused = error instanceof Refusal ? error.code : 'server-error'
+      if (leg && !call.ended) tellRecording(leg, { recording: call.taping.on, refused })
+    }
+  }
+
   return {
     start,
     end,
@@ -111,66 +141,14 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
       if (digit === '*') return void stars.set(leg, now())
       stars.delete(leg)
       if (digit !== '9' || star === undefined || now() - star > pairMs) return
-      const done = call.taping.on ? end(call, party.user) : start(call, party.user)
-      done.catch((error: unknown) => {
-        if (error instanceof Refusal) call.log.info({ by: party.user, why: error.message }, 'not recorded')
-        else call.log.error({ err: error }, 'recording failed by a bug')
-      })
+      void obey(call, leg, !call.taping.on)
     },
+    ask: (call, leg, on) => void obey(call, leg, on),
+    may,
     async close() {
       await Promise.all(stopping)
     },
   }
-}
-
-/** Brings a direct call of two phones to this server, both ends one after the other; one that cannot follow leaves it as it was. Throws Refusal. */
-async function bring(call: Call): Promise<void> {
-  const [one, other] = call.legs
-  if (call.state !== 'answered' || one === undefined || other === undefined) {
-    throw new Refusal('request-pending', 'the call is not answered yet')
-  }
-  if (call.moving || call.leaving || call.coming) throw new Refusal('request-pending', 'the call is just changing')
-  if (isAnchored(one, other)) return
-  if (call.held) throw new Refusal('request-pending', 'the call is on hold')
-  // Two browsers come to the server only when one of them asks (see renegotiate.ts); a phone and a browser are here always.
-  if (one.end.profile === 'webrtc' || other.end.profile === 'webrtc') {
-    throw unavailable("Two browsers talk directly: with calls.browserMedia 'relay' their next call can be recorded")
-  }
-  call.moving = true
-  try {
-    await move(call, one, other)
-  } finally {
-    call.moving = false
-  }
-}
-
-async function move(call: Call, one: Leg, other: Leg): Promise<void> {
-  const before = [one.localSdp, other.localSdp] as const
-  try {
-    await follow(call, one, other)
-    await follow(call, other, one)
-    await call.anchor.connect(one.end, other.end)
-    if (call.ended) throw new Refusal('no-such-call', 'the call has ended')
-    call.log.info('media moves from the direct way to this server')
-  } catch (error) {
-    const moved = [one, other].filter(leg => leg.end.leg !== undefined && !leg.ended)
-    for (const leg of moved) {
-      leg.end.release()
-      // Who has followed already gets back what it had.
-      await leg.offer(before[leg === one ? 0 : 1], { 'Content-Type': 'application/sdp' })
-    }
-    throw error
-  }
-}
-
-async function follow(call: Call, leg: Leg, partner: Leg): Promise<void> {
-  const status = await enter(call, leg, partner.end, {})
-  if (call.ended) throw new Refusal('no-such-call', 'the call has ended')
-  if (status < 300) return
-  if (status === 481 || status === 408) {
-    call.end({ status: 480, reason: `the connection of ${leg.party.user} was lost` })
-  }
-  throw new Refusal('not-acceptable-here', `${leg.party.user} did not follow to this server (${status})`)
 }
 
 /** The tone that both hear, and then the tape with a soft beep now and then. */
