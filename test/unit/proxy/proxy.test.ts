@@ -3,6 +3,7 @@ import { afterEach, beforeEach, mock, test } from 'node:test'
 import { createSilentLog } from '../../../src/log.ts'
 import { createResponse, type SipMessage } from '../../../src/sip/engine/message/message.ts'
 import { createNextHop } from '../../../src/sip/engine/next-hop.ts'
+import { createPeerTokens } from '../../../src/sip/engine/proxy/peer-token.ts'
 import { createProxyLayer } from '../../../src/sip/engine/proxy/proxy.ts'
 import type { ProxyLayer, ProxyOptions } from '../../../src/sip/engine/proxy/proxy-layer.ts'
 import { createTransactionLayer } from '../../../src/sip/engine/transaction/layer.ts'
@@ -48,7 +49,8 @@ beforeEach(() => {
     isOwn,
     udpMaxBytes: 1300,
   })
-  proxy = createProxyLayer({ transactions: layer, nextHop, timers, isOwn, log: createSilentLog() })
+  const peers = createPeerTokens('a-1', ['a secret of these nodes'], () => Date.now())
+  proxy = createProxyLayer({ transactions: layer, nextHop, timers, isOwn, peers, log: createSilentLog() })
 })
 
 afterEach(() => {
@@ -402,6 +404,36 @@ test('REGISTER with Path: requests to the phone later come back over its flow', 
   const request = { uri: 'sip:a@10.0.0.1', branch: 'z9hG4bKp', callId: 'p', more: [`Route: ${path}`] }
   receive(requestText('MESSAGE', request), phone(11))
   assert.equal(caller.sent.at(-1)!.method, 'MESSAGE')
+})
+
+test('for another node: by the flow that it names, once; and what that node does not hear later is given back', () => {
+  const node = createPeerTokens('b-1', ['a secret of these nodes'], () => Date.now())
+  const contact = 'Contact: <sip:a@192.0.2.9>'
+  const user = node.mint('a-1', phone(12).id, readSip(requestText('INVITE', { more: [contact] })))
+  const more = [contact, `Route: <sip:${user}@192.0.2.1;lr>`]
+  const givenBack: string[] = []
+  onRequest = transaction => {
+    if (proxy.isForUs(transaction.request)) proxy.forward(transaction, () => givenBack.push(transaction.request.method))
+  }
+  receive(requestText('INVITE', { more, branch: 'z9hG4bKn1' }), caller)
+  const invite = sentTo(12)
+  assert.equal(invite.has('Route'), false)
+  const [route] = invite.getAll('Record-Route')
+  assert.match(route!, /sip:m\./)
+  answer(12, invite, 200)
+  assert.deepEqual(caller.take(), ['100', '200'])
+  tick(timers.timeout)
+  receive(requestText('INVITE', { more, branch: 'z9hG4bKn2' }), caller)
+  assert.deepEqual(caller.take(), ['100', '403'])
+
+  const info = requestText('INFO', { fromTag: 't12', toTag: 'a', sequence: 2, more: [`Route: ${route}`] })
+  receive(info, phone(12))
+  assert.deepEqual(caller.take(), ['INFO'])
+  tick(3500)
+  assert.deepEqual(givenBack, [])
+  tick(600)
+  assert.deepEqual(givenBack, ['INFO'])
+  assert.equal(proxy.stats().contexts, 0)
 })
 
 test('closing leaves no context and no timer that acts', () => {

@@ -225,7 +225,9 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
       const onDone = (error?: string) => {
         if (error) log.debug({ callId: request.callId, error }, 'request not forwarded')
       }
-      const options = { onDone, ...(toPeer && unheard && { onUnheard: unheard }) }
+      // A node answers or says 100 at once; one that is paused should not take the phone's patience with it.
+      const toNode = toPeer && unheard && { onUnheard: unheard, provisionalTimeoutMs: 8 * timers.t1 }
+      const options = { onDone, ...toNode }
       run(transaction, [{ uri: '', redirected: false }], options, () => {
         const departure = departByRoute(routed, bytes)
         return departure && peer
