@@ -89,6 +89,7 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
       const add = redis.ask('addOwned', client => client.sadd(owned(life), ...names))
       await Promise.all([add, redis.ask('renewOwned', client => client.pexpire(owned(life), ttlMs))])
     },
+    renewOwned: (life: string) => redis.ask('renewOwned', client => client.pexpire(owned(life), ttlMs)),
     async removeOwned(life: string, names: string[]): Promise<void> {
       if (names.length > 0) await redis.ask('removeOwned', client => client.srem(owned(life), ...names))
     },

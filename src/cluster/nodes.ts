@@ -1,4 +1,5 @@
 import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
 import type { ClusterRooms, ClusterStats } from './cluster.ts'
 import type { Member } from './members.ts'
 
@@ -14,14 +15,20 @@ export interface Nodes {
 export function createNodes(
   { members, bus, stats }: Pick<ClusterRooms, 'members' | 'bus' | 'stats'>,
   drain: () => Promise<unknown>,
+  log: Logger,
 ): Nodes {
   bus.answer('drain', async () => {
     await members.drain()
-    void drain()
+    drain().catch((error: unknown) => log.error({ err: error }, 'failed to drain'))
     return null
   })
   return {
-    list: () => members.list().toSorted((a, b) => (a.node === b.node ? a.since - b.since : a.node < b.node ? -1 : 1)),
+    list() {
+      const all = members.list()
+      // Earlier lives of a node that is there again are history.
+      const newest = (one: Member) => !all.some(other => other.node === one.node && other.since > one.since)
+      return all.filter(one => one.state !== 'down' || newest(one)).sort((a, b) => (a.node < b.node ? -1 : 1))
+    },
     stats,
     async drain(node) {
       const member = members.find(node)

@@ -43,6 +43,8 @@ interface Held {
   /** Whether it is still ours is being asked after a pause. */
   asking: boolean
   ending: boolean
+  /** Whoever ended it knows that it was ours. */
+  told?: boolean
   renewedAt: number
 }
 
@@ -52,6 +54,7 @@ const retryMs = 1000
 // Commands on their way at once, when all that is held is gone through.
 const width = 250
 const mostLost = 10_000
+const mostLength = 65_536
 
 /**
  * Keeps calls and meetings in Redis. A newer owner's fence is greater, and Redis refuses a write with an older one, so
@@ -79,6 +82,7 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
     leaseMs: config.leaseMs,
     clock,
     owns: name => held.has(name),
+    storeIsBack,
     own(kept, fence, strategy) {
       const name = nameOf(kept.kind, kept.id)
       lost.delete(name)
@@ -160,9 +164,18 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
       stored === undefined && one.strategy === 'hot-standby' ? store.addOwned(life, [one.name]) : undefined,
       store.removeDialogs([...known]),
     ])
-    if (owner !== '') return lose(one, owner)
+    if (owner !== '') return void (await stillOurs(one, owner))
     one.stored = newest
     one.renewedAt = clock()
+  }
+
+  /** Redis knows another fence than ours. It is ours all the same when only an answer of Redis has not come through. */
+  async function stillOurs(one: Held, owner: string): Promise<boolean> {
+    const seen = owner === life || owner === nobody ? await store.see(one.name) : undefined
+    if (seen?.owner === life) one.fence = seen.fence
+    else if (seen?.owner === nobody && (await store.pass(seen, life)) !== undefined) one.fence = seen.fence + 1
+    else lose(one, seen?.owner ?? owner)
+    return held.get(one.name) === one
   }
 
   function retryLater(ms = retryMs): void {
@@ -197,11 +210,12 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
       if (seen === undefined) {
         if (wasFenced) return lose(one, ended)
         delete one.stored
-      } else if (seen.owner !== life || seen.fence !== one.fence) return lose(one, seen.owner)
-      else if (one.asking) {
+      } else if (seen.owner !== life) {
+        if (!(await stillOurs(one, seen.owner))) return
+      } else if (one.asking) {
         // A new fence: who has seen the old one before our lease was there again can take it no more.
         if ((await store.pass(seen, life)) === undefined) return askOwner(one, wasFenced)
-        one.fence++
+        one.fence = seen.fence + 1
       }
     }
     one.asking = false
@@ -219,7 +233,7 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
         await write(one)
       },
     )
-    if (held.size > 0) await store.addOwned(life, [held.keys().next().value!])
+    await store.renewOwned(life)
   }
 
   async function sure(kind: Kept['kind'], id: string): Promise<boolean> {
@@ -240,16 +254,20 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
 
   /** Leaves a tombstone. True when it was ours; while Redis is away our lease says so, and the tombstone is left later. */
   async function finish(one: Held): Promise<boolean> {
-    let owner = ''
+    let ours = true
     const answered = await whileStoreAnswers(async () => {
-      owner = await store.end(one.name, life, one.fence)
-      if (owner !== '') return
-      await Promise.all([store.removeDialogs(one.newest.dialogs), store.removeOwned(life, [one.name])])
+      let owner = await store.end(one.name, life, one.fence)
+      // Told as ended already, it may have been ended by what was not answered.
+      if (owner !== '' && !one.told) {
+        ours = await stillOurs(one, owner)
+        if (ours) owner = await store.end(one.name, life, one.fence)
+      }
+      if (ours) await Promise.all([store.removeDialogs(one.newest.dialogs), store.removeOwned(life, [one.name])])
     })
+    one.told = true
     if (!answered) retryLater()
-    else if (owner === '') forget(one)
-    else lose(one, owner)
-    return owner === ''
+    else if (ours) forget(one)
+    return ours
   }
 
   /** Stops further writes; true while it is ours. */
@@ -277,6 +295,18 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
     return given && held.get(one.name) !== one
   }
 
+  /** Resolves with true when Redis answers, now or later; with false when this node stops. */
+  function storeIsBack(): Promise<boolean> {
+    return new Promise(resolve => {
+      const look = setInterval(() => {
+        if (!closed && !redis.healthy()) return
+        clearInterval(look)
+        resolve(!closed)
+      }, 50)
+      look.unref()
+    })
+  }
+
   /** Runs commands; false when Redis did not answer. What else goes wrong is a bug, and is logged as one. */
   async function whileStoreAnswers(commands: () => Promise<unknown>): Promise<boolean> {
     try {
@@ -293,6 +323,10 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
     async save(kept, { must = false, strategy = deps.strategy } = {}) {
       if (strategy === 'none' || closed) return
       if (lost.has(nameOf(kept.kind, kept.id))) return
+      if (kept.snapshot.length > mostLength) {
+        log.error({ kind: kept.kind, id: kept.id, length: kept.snapshot.length }, 'too large to be kept')
+        return
+      }
       const one = hold(kept, strategy)
       one.newest = kept
       if (one.ending) return

@@ -1,3 +1,4 @@
+import { Refusal } from '../errors.ts'
 import { ended, type KeptStore, nobody, type Seen } from './kept-store.ts'
 import type { Members } from './members.ts'
 import type { Kept, Replication, Strategy, Taken } from './replication.ts'
@@ -9,6 +10,8 @@ export interface TakeoverDeps {
   leaseMs: number
   clock(): number
   owns(name: string): boolean
+  /** Waits until Redis answers; false when this node stops. */
+  storeIsBack(): Promise<boolean>
   /** From now on it is ours. */
   own(kept: Kept, fence: number, strategy: Strategy): void
 }
@@ -21,6 +24,7 @@ export function createTakeover(deps: TakeoverDeps) {
   const { store, members, strategy, leaseMs, clock } = deps
   const { life } = members
   const began = clock()
+  const taking = new Set<string>()
 
   /** True when a life is over: for `members`, and without a lease now. */
   async function isDead(owner: string): Promise<boolean> {
@@ -33,18 +37,27 @@ export function createTakeover(deps: TakeoverDeps) {
   }
 
   async function take(seen: Seen, how: Strategy): Promise<Taken | undefined> {
-    const kept = await store.pass(seen, life)
-    if (kept === undefined) return undefined
-    const fence = seen.fence + 1
-    deps.own(kept, fence, how)
-    return { ...kept, fence, from: seen.owner }
+    if (taking.has(seen.name)) return undefined
+    taking.add(seen.name)
+    try {
+      const kept = await store.pass(seen, life)
+      if (kept === undefined) return undefined
+      const fence = seen.fence + 1
+      deps.own(kept, fence, how)
+      return { ...kept, fence, from: seen.owner }
+    } finally {
+      taking.delete(seen.name)
+    }
   }
+
+  /** Redis has given it to us, and its answer has not come through. */
+  const isForgotten = ({ name, owner }: Seen) => owner === life && !deps.owns(name) && !taking.has(name)
 
   // The fences are seen first, and only then whether there is a lease. An owner that comes back renews its lease first
   // and then all its fences: either we see the lease, or it fails, or the taking does, because the fence has changed.
   async function takePage(names: string[], owner: string): Promise<Taken[]> {
     const all = await Promise.all(names.map(store.see))
-    const seen = all.filter(one => one !== undefined && one.owner === owner) as Seen[]
+    const seen = all.filter(one => one !== undefined && (one.owner === owner || isForgotten(one))) as Seen[]
     if (!(await isDead(owner))) return []
     let ours: (Taken | undefined)[] = []
     if (seen.length > 0) {
@@ -63,7 +76,18 @@ export function createTakeover(deps: TakeoverDeps) {
     return ours.filter(one => one !== undefined)
   }
 
+  /** Goes on when Redis is back: a node may die together with the Redis that it used. */
   async function* adopt(owner: string, kind: Kept['kind']): AsyncIterable<Taken> {
+    for (;;) {
+      try {
+        return yield* adoptAll(owner, kind)
+      } catch (error) {
+        if (!(error instanceof Refusal) || !(await deps.storeIsBack())) throw error
+      }
+    }
+  }
+
+  async function* adoptAll(owner: string, kind: Kept['kind']): AsyncGenerator<Taken, void> {
     if (!(await isDead(owner))) return
     for await (const page of store.owned(owner)) {
       const names = page.filter(name => name.startsWith(`${kind}:`))
@@ -75,12 +99,12 @@ export function createTakeover(deps: TakeoverDeps) {
     const name = await store.find(dialog)
     const seen = name === null ? undefined : await store.see(name)
     if (seen === undefined || seen.owner === ended) return undefined
-    if (!(await isDead(seen.owner))) return { owner: seen.owner }
-    if (seen.owner !== nobody) await store.setFenced(seen.owner)
+    if (!isForgotten(seen) && !(await isDead(seen.owner))) return { owner: seen.owner }
+    if (seen.owner !== nobody && seen.owner !== life) await store.setFenced(seen.owner)
     if (strategy === 'hot-standby') await store.addOwned(life, [seen.name])
     const ours = await take(seen, strategy)
     if (ours !== undefined) {
-      if (seen.owner !== nobody) await store.removeOwned(seen.owner, [seen.name])
+      if (seen.owner !== nobody && seen.owner !== life) await store.removeOwned(seen.owner, [seen.name])
       return ours
     }
     const now = await store.see(seen.name)

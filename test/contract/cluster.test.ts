@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
 import { after, before, test } from 'node:test'
 import { Redis } from 'ioredis'
-import { type ClusterNode, startClusterNode } from '../support/cluster.ts'
+import { type ClusterNode, startClusterNode, startWay } from '../support/cluster.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 
 // Nodes as processes of their own, with a lease of 500 ms, on a real Redis: they are killed, put to sleep and cut off.
@@ -98,41 +96,6 @@ test('a node that slept loses its calls and acts for nobody when it wakes up', {
   assert.equal(await other.tell('end', 'taken'), true)
   await Promise.all([a.tell('close'), b.tell('close')])
 })
-
-/** A way to Redis that can be cut. */
-async function startWay(port: number) {
-  const sockets = new Set<Socket>()
-  let open = true
-  const server = createServer(socket => {
-    if (!open) return void socket.destroy()
-    const there = connect(port, '127.0.0.1')
-    for (const one of [socket, there]) {
-      sockets.add(one)
-      one.on('error', () => {})
-      one.on('close', () => {
-        sockets.delete(one)
-        socket.destroy()
-        there.destroy()
-      })
-    }
-    socket.pipe(there).pipe(socket)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    url: `redis://127.0.0.1:${(server.address() as { port: number }).port}/0`,
-    cut() {
-      open = false
-      for (const socket of sockets) socket.destroy()
-    },
-    mend() {
-      open = true
-    },
-    close() {
-      this.cut()
-      server.close()
-    },
-  }
-}
 
 test('a node that has lost Redis alone lives on, because its peer renews its lease', { timeout: 20_000 }, async () => {
   const way = await startWay(redis.port)

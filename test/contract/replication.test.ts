@@ -7,7 +7,7 @@ import { createRedisReplication } from '../../src/cluster/redis-replication.ts'
 import { createEvents } from '../../src/events.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { createRedisLink } from '../../src/redis/link.ts'
-import { sayMembers } from '../support/cluster.ts'
+import { sayMembers, startWay } from '../support/cluster.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
 import { all, call, type ReplicationPair, testReplication } from './replication.contract.ts'
 
@@ -219,4 +219,73 @@ test('everything in Redis ends by itself, and a sweep takes leftovers away', asy
   await second.sweep(new AbortController().signal)
   assert.deepEqual(await direct.smembers(`${prefix}:owned:first`), ['call:one'])
   await pair.close()
+})
+
+const ticks = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+
+test('answers of Redis that do not come through cost nobody a call', { timeout: 20_000 }, async () => {
+  const way = await startWay(server.port)
+  const first = await openNode('first', 'mute', 'hot-standby', way.url)
+  const second = await openNode('second', 'mute', 'hot-standby')
+  second.members.say('first', 'up')
+  const lost: string[] = []
+  first.replication.onLost((_kind, id) => lost.push(id))
+  for (const id of ['ended', 'raised', 'given']) await first.replication.save(call(id), { must: true })
+  // It is ended, and nobody hears so.
+  way.mute()
+  assert.equal(await first.replication.end('call', 'ended'), true)
+  way.mend()
+  while (first.replication.stats().waiting > 0) await ticks(10)
+  assert.equal(await direct.hget('mute:{call:ended}', 'o'), '-')
+  // Its fence was raised for us, or it was given up by us, and we have not heard so.
+  await direct.hset('mute:{call:raised}', 'f', '5')
+  await direct.hset('mute:{call:given}', 'f', '5', 'o', '?')
+  for (const id of ['raised', 'given']) {
+    await first.replication.save(call(id, 'newer'), { must: true })
+    while ((await direct.hget(`mute:{call:${id}}`, 's')) !== 'newer') await ticks(5)
+    assert.equal(await first.replication.end('call', id), true)
+  }
+  assert.deepEqual(lost, [])
+  // We have taken something, and have not heard so.
+  await first.replication.save(call('taken'), { must: true })
+  await first.replication.save(call('adopted'), { must: true })
+  await first.lease(false)
+  second.members.say('first', 'down')
+  await direct.hset('mute:{call:taken}', 'f', '2', 'o', 'second')
+  await direct.hset('mute:{call:adopted}', 'f', '2', 'o', 'second')
+  const taken = await second.replication.takeOver('taken;a;b')
+  assert.equal(taken !== undefined && 'fence' in taken && taken.fence, 3)
+  assert.deepEqual(
+    (await all(second.replication.adopt('first', 'call'))).map(one => one.id),
+    ['adopted'],
+  )
+  await first.close()
+  await second.close()
+  way.close()
+})
+
+test('a node that dies together with the way to Redis is adopted from when that is back', {
+  timeout: 20_000,
+}, async () => {
+  const way = await startWay(server.port)
+  const first = await openNode('first', 'both', 'hot-standby')
+  const second = await openNode('second', 'both', 'hot-standby', way.url)
+  for (let n = 0; n < 10; n++) await first.replication.save(call(`c${n}`), { must: true })
+  await first.lease(false)
+  second.members.say('first', 'down')
+  way.cut()
+  const adopting = all(second.replication.adopt('first', 'call'))
+  await ticks(200)
+  way.mend()
+  assert.equal((await adopting).length, 10)
+  await first.close()
+  await second.close()
+  way.close()
+})
+
+test('what is too large is not kept', async () => {
+  const node = await openNode('first', 'large', 'hot-standby')
+  await node.replication.save(call('one', 'x'.repeat(70_000)), { must: true })
+  assert.equal(await direct.exists('large:{call:one}'), 0)
+  await node.close()
 })

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Member, Members, NodeState } from '../../src/cluster/members.ts'
@@ -106,6 +107,49 @@ export function startClusterNode(settings: { name: string; redis: string; nats?:
     async stop() {
       child.kill('SIGKILL')
       await exited
+    },
+  }
+}
+
+/** A way to a Redis on this machine that can be cut, or swallow all answers. */
+export async function startWay(port: number) {
+  const sockets = new Set<Socket>()
+  let open = true
+  let mute = false
+  const server = createServer(socket => {
+    if (!open) return void socket.destroy()
+    const there = connect(port, '127.0.0.1')
+    for (const one of [socket, there]) {
+      sockets.add(one)
+      one.on('error', () => {})
+      one.on('close', () => {
+        sockets.delete(one)
+        socket.destroy()
+        there.destroy()
+      })
+    }
+    socket.pipe(there)
+    there.on('data', chunk => {
+      if (!mute) socket.write(chunk)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `redis://127.0.0.1:${(server.address() as { port: number }).port}/0`,
+    cut() {
+      open = false
+      for (const socket of sockets) socket.destroy()
+    },
+    mute() {
+      mute = true
+    },
+    mend() {
+      open = true
+      mute = false
+    },
+    close() {
+      this.cut()
+      server.close()
     },
   }
 }

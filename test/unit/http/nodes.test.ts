@@ -23,9 +23,10 @@ before(async () => {
     ...{ leaseAge: 250, states: { joining: 0, up: 1, draining: 0, suspect: 0, down: 2 }, dropped: 3 },
     ...{ held: 4, waiting: 5, refused: 6, taken: 7, leading: true, term: 8 },
   })
-  const nodes = createNodes({ members, bus, stats }, async () => {
+  const drain = async () => {
     drains++
-  })
+  }
+  const nodes = createNodes({ members, bus, stats }, drain, createSilentLog())
   http = await startTestHttp({ nodes })
 })
 after(() => http.close())
