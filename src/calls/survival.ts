@@ -11,11 +11,12 @@ import type { CallContext } from './context.ts'
 import { readAddress } from './headers.ts'
 import { createKeeping, type Keeper, keepsNothing, legSnapshot } from './keeping.ts'
 import { createPass } from './pass.ts'
-import { createReach, type ReachDeps } from './reach.ts'
+import { createReach } from './reach.ts'
 import type { Located } from './refer.ts'
 import { whereIn } from './route.ts'
+import { createSeek, type SeekDeps } from './seek.ts'
 import { type Incoming, type Reply, reply } from './sip.ts'
-import { createTakeover } from './takeover.ts'
+import { createTakeover, type MeetingsHere } from './takeover.ts'
 import type { Replaces } from './transfer.ts'
 
 /** The other nodes, for calls that are to outlive this one. */
@@ -25,11 +26,13 @@ export interface Others {
   dialogs: EngineDialogs
   members: Pick<Members, 'life' | 'self' | 'list' | 'find' | 'onDeath'>
   bus: Pick<Bus, 'ask' | 'answer'>
+  meetings?: MeetingsHere
   patienceMs?: number
 }
 
-export interface SurvivalDeps extends Omit<ReachDeps, 'dialogs' | 'where'> {
+export interface SurvivalDeps extends Omit<SeekDeps, 'dialogs' | 'where'> {
   others: Others | undefined
+  config: { sessionExpires: number }
   log: Logger
 }
 
@@ -71,8 +74,9 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   const { replication, dialogs, members, bus } = others
   const { log } = deps
   const keeping = createKeeping({ replication, dialogs, log })
-  const reach = createReach({ ...deps, dialogs, where: whereIn(members) })
-  const ends: (() => void)[] = [() => reach.close()]
+  const seek = createSeek({ ...deps, dialogs, where: whereIn(members) })
+  const reach = createReach({ seek, config: deps.config })
+  const ends: (() => void)[] = [seek.close]
   let takeover: ReturnType<typeof createTakeover> | undefined
 
   async function adopt({ life, node }: Member): Promise<void> {

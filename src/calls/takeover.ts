@@ -27,6 +27,7 @@ export interface TakeoverDeps {
   patienceMs?: number | undefined
   /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
   pass(owner: string, req: Incoming): Promise<boolean>
+  meetings?: MeetingsHere | undefined
   /** Seeks the ways to both phones of a call that came here; resolves when both were tried. */
   bring(call: Call, snapshot: CallSnapshot): Promise<void>
   log: Logger
@@ -46,8 +47,22 @@ export interface Takeover {
   close(): void
 }
 
-/** A call that is ours, or the life that owns it. */
-type Found = Call | { owner: string } | undefined
+/** Meetings, which other nodes' dialogs may belong to as well. */
+export interface MeetingsHere {
+  /** Goes on with the meeting of which this is a part; undefined when it cannot be read. */
+  take(taken: Taken): Promise<Home | undefined>
+  /** The one of ours with that dialog, when those that are just coming here have come. */
+  find(replaces: Replaces): Promise<Home | undefined>
+}
+
+/** What has dialogs: a call, or a meeting. */
+export interface Home {
+  locate(replaces: Replaces): { leg?: Leg } | undefined
+  isOurs(): boolean
+}
+
+/** What has the dialog here, or the life that owns it. */
+type Found = Home | { owner: string } | undefined
 
 // The sender of a request waits for 32 seconds (timer F of RFC 3261).
 const defaultPatienceMs = 6000
@@ -98,11 +113,14 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
   async function seek(dialog: string): Promise<Found> {
     const taken = await replication.takeOver(dialog)
     if (taken === undefined) return undefined
-    if ('snapshot' in taken) return restore(taken)
+    if ('snapshot' in taken) {
+      return taken.kind === 'call' ? restore(taken) : deps.meetings?.take(taken)
+    }
     if (taken.owner !== life) return taken
     await Promise.allSettled(restoring.values())
     const [callId = '', toTag = '', fromTag = ''] = dialog.split(';')
-    return here({ callId, toTag, fromTag, earlyOnly: false })?.call
+    const replaces = { callId, toTag, fromTag, earlyOnly: false }
+    return here(replaces)?.call ?? deps.meetings?.find(replaces)
   }
 
   /** The same once for all who ask at the same time. */
@@ -115,10 +133,10 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
   }
 
   /** The call with this dialog when its owner has died, also when it is only just dying. Throws Refusal 503: it lives. */
-  async function dead(dialog: string, found: Found): Promise<Call | undefined> {
+  async function dead(dialog: string, found: Found): Promise<Home | undefined> {
     const late = performance.now() + patienceMs
     for (let next = found; ; next = await look(dialog)) {
-      if (next === undefined || next instanceof Call) return next
+      if (next === undefined || !('owner' in next)) return next
       if (performance.now() > late || closed) throw elsewhere(next.owner)
       await wait(lookMs, undefined, { ref: false })
     }
@@ -131,11 +149,11 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
     const [callId, toTag, fromTag] = [req.get('Call-ID') ?? '', tagOf(req.get('To')), tagOf(req.get('From'))]
     const dialog = dialogName(callId, toTag, fromTag)
     const found = await look(dialog)
-    if (found !== undefined && !(found instanceof Call) && (await deps.pass(found.owner, req))) return
-    const call = await dead(dialog, found)
-    const leg = call?.locate({ callId, toTag, fromTag, earlyOnly: false })?.leg
+    if (found !== undefined && 'owner' in found && (await deps.pass(found.owner, req))) return
+    const home = await dead(dialog, found)
+    const leg = home?.locate({ callId, toTag, fromTag, earlyOnly: false })?.leg
     if (leg === undefined) return reply(res, 481)
-    if (!call?.isOurs()) throw elsewhere('another node')
+    if (!home?.isOurs()) throw elsewhere('another node')
     leg.handle(req, res)
   }
 
@@ -144,8 +162,8 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
     // Some phones swap the tags.
     for (const name of [dialogName(callId, toTag, fromTag), dialogName(callId, fromTag, toTag)]) {
       const call = await dead(name, await look(name))
-      const found = call?.locate(replaces)
-      if (call !== undefined && found !== undefined) return { call, ...found }
+      const found = call instanceof Call ? call.locate(replaces) : undefined
+      if (call instanceof Call && found !== undefined) return { call, ...found }
     }
     return undefined
   }
