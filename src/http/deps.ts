@@ -70,7 +70,7 @@ export interface HttpDeps {
   auth: Pick<Auth, 'check'>
   web: WebPhone
   registrations: Pick<Registrar, 'list' | 'count' | 'remove'>
-  calls: Pick<Calls, 'list' | 'hangUp' | 'record'>
+  calls: Pick<Calls, 'list' | 'hangUp' | 'record' | 'mayRecord'>
   records: Pick<Records, 'list'>
   groups: GroupStore
   /** The nodes of the cluster; undefined for a node by itself. */

@@ -21,7 +21,11 @@ const proof = object(
   { proof: string({ maxLength: 2000, description: 'A digest answer (RFC 7616) to the challenge.' }) },
   closed,
 )
-const session = object({ user: string(), displayName: string() })
+const session = object({
+  user: string(),
+  displayName: string(),
+  mayRecord: boolean({ description: 'This user may have its calls recorded (`calls.record`).' }),
+})
 const challenge = object({ challenge: string({ description: 'As in WWW-Authenticate, with MD5.' }) })
 const person = object({
   user: string(),
@@ -40,7 +44,7 @@ const past = object({
 
 type Deps = Pick<
   HttpDeps,
-  'accounts' | 'groups' | 'auth' | 'domain' | 'info' | 'certificates' | 'registrations' | 'records'
+  'accounts' | 'groups' | 'auth' | 'domain' | 'info' | 'certificates' | 'registrations' | 'records' | 'calls'
 >
 
 /**
@@ -91,7 +95,7 @@ export function addPhone(
       const account = await deps.accounts.get(user, deps.domain)
       if (account === undefined) throw new Refusal('forbidden')
       sessions.open(user, reply)
-      return { user, displayName: account.displayName }
+      return { user, displayName: account.displayName, mayRecord: await deps.calls.mayRecord(user) }
     },
   )
   app.delete(

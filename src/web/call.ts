@@ -1,45 +1,21 @@
-import type { EndEvent, OutgoingEvent, RTCSession } from 'jssip/lib/RTCSession'
+import type {
+  EndEvent,
+  IncomingInfoEvent,
+  OutgoingEvent,
+  OutgoingInfoEvent,
+  ReferEvent,
+  RTCSession,
+} from 'jssip/lib/RTCSession'
 import type { IncomingRequest, IncomingResponse } from 'jssip/lib/SIPMessage'
+import { type CallState, type CallView, type SavedCall, whyEnded } from './call-view.ts'
 import type { Devices } from './devices.ts'
 import { type DialogId, dialogOf, follow, reoffer } from './jssip.ts'
 import { type Mending, mend } from './mend.ts'
-import { judge, type Quality, type Sample, sampleOf } from './quality.ts'
+import { judge, type Sample, sampleOf } from './quality.ts'
+import { beReplaced } from './replace.ts'
+import { readNews, recordingPackage, withStream } from './sip.ts'
 import { createStore, type Store } from './store.ts'
 import type { Key } from './texts/texts.ts'
-
-export type CallState = 'calling' | 'ringing' | 'incoming' | 'talking' | 'mending' | 'ended'
-
-/** What a screen shows of a call. */
-export interface CallView {
-  readonly id: string
-  readonly direction: 'in' | 'out'
-  readonly name: string
-  /** `user` or `user@domain`. */
-  readonly address: string
-  readonly state: CallState
-  /** When the talk began, in ms since 1970. */
-  readonly since?: number
-  readonly held: boolean
-  readonly heldByPeer: boolean
-  readonly muted: boolean
-  readonly quality: Quality
-  readonly path: 'unknown' | 'direct' | 'server'
-  /** Why it has ended. */
-  readonly why?: Key
-}
-
-/** Enough to take a call up again after the page was loaded anew. */
-export interface SavedCall {
-  dialog: DialogId
-  uri: string
-  name: string
-  address: string
-  direction: 'in' | 'out'
-  since: number
-  muted: boolean
-  held: boolean
-  at: number
-}
 
 export interface CallDeps {
   devices: Devices
@@ -67,6 +43,8 @@ export class Call {
   #timer: ReturnType<typeof setInterval>
   #sample: Sample | undefined
   #byUser = false
+  // Resolves what was asked for last about the recording.
+  #onNews: (done: boolean) => void = () => {}
   #uri = ''
   #unfollow: () => void
 
@@ -77,6 +55,7 @@ export class Call {
       held: false,
       heldByPeer: false,
       muted: false,
+      recorded: false,
       quality: 'unknown',
       path: 'unknown',
       state,
@@ -121,6 +100,10 @@ export class Call {
       reinvite: ({ request }) => this.#lookForMeeting(request),
       // JsSIP has opened the microphone by itself, whether one is muted or not.
       unhold: () => this.#apply(),
+      newInfo: ({ originator, info }: IncomingInfoEvent | OutgoingInfoEvent) => {
+        if ((originator as string) === 'remote') this.#hearNews(info.body)
+      },
+      replaces: (event: ReferEvent) => this.#giveWay(event),
       ended: event => this.#gone(event),
       failed: event => this.#gone(event),
     })
@@ -142,7 +125,7 @@ export class Call {
       session.terminate({ status_code: 480 })
       return this.end('noMicrophone')
     }
-    if (!session.isEnded()) session.answer({ mediaStream: this.#stream, pcConfig: { iceServers: [] } })
+    if (!session.isEnded()) session.answer(withStream(this.#stream))
   }
 
   hangUp(): void {
@@ -183,6 +166,18 @@ export class Call {
     const sender = this.#session?.connection.getSenders().find(one => one.dtmf !== null)
     if (sender?.dtmf?.canInsertDTMF) sender.dtmf.insertDTMF(key, 160, 70)
     else this.#session?.sendInfo('application/dtmf-relay', `Signal=${key}\r\nDuration=160\r\n`)
+  }
+
+  /** Asks the server to begin or end the recording; resolves when it has told what came of that, false when it refuses. */
+  record(on: boolean): Promise<boolean> {
+    const session = this.#session
+    if (session === undefined || !session.isEstablished()) return Promise.resolve(false)
+    session.sendInfo('application/json', JSON.stringify({ recording: on }), {
+      extraHeaders: [`Info-Package: ${recordingPackage}`],
+    })
+    return new Promise(resolve => {
+      this.#onNews = resolve
+    })
   }
 
   /** Hands the other party to `target`, or connects it with the party of another call; resolves when it is known how that went. */
@@ -236,7 +231,8 @@ export class Call {
 
   end(why: Key): void {
     if (this.ended) return
-    this.view.set({ state: 'ended', why, quality: 'unknown' })
+    this.view.set({ state: 'ended', why, recorded: false, quality: 'unknown' })
+    this.#onNews(true)
     clearInterval(this.#timer)
     this.#unfollow()
     this.#sound?.stop()
@@ -284,6 +280,26 @@ export class Call {
     this.#dialog = this.#session && dialogOf(this.#session)
     this.view.set({ state: 'talking', since: since ?? Date.now() })
     this.#apply()
+  }
+
+  /** The server tells of the recording. */
+  #hearNews(body: string): void {
+    const { recording, refused } = readNews(body)
+    if (recording === undefined) return
+    this.view.set({ recorded: recording })
+    this.#onNews(refused === undefined)
+  }
+
+  /** The server takes the call's media over: all but the connection stays as it is. */
+  #giveWay(event: ReferEvent): void {
+    const { state, held } = this.view.get()
+    if (this.#stream === undefined || held || (state !== 'talking' && state !== 'mending')) return event.reject()
+    beReplaced(event, this.#stream, (session, offer) => {
+      if (this.ended) return void session.terminate()
+      this.attach(session)
+      this.taken()
+      if (offer !== undefined) this.#readSdp(offer)
+    })
   }
 
   #readSdp({ originator, sdp }: { originator: string; sdp: string }): void {
@@ -355,18 +371,4 @@ export class Call {
     this.#sample = now
     if (!this.ended && quality !== this.view.get().quality) this.view.set({ quality })
   }
-}
-
-function whyEnded(cause: string, status: number | undefined, { since, direction }: CallView): Key {
-  if (since !== undefined) return 'ended'
-  if (cause === 'User Denied Media Access') return 'noMicrophone'
-  if (direction === 'in') return 'missed'
-  if (status === 486 || status === 600) return 'busy'
-  if (status === 603) return 'declined'
-  if (status === 404 || status === 604) return 'notFound'
-  if (status === 480) return 'notThere'
-  if (status === 408) return 'noAnswer'
-  if (status === 403) return 'notAllowed'
-  if (status === 503) return 'notReady'
-  return 'failed'
 }

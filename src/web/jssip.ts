@@ -35,9 +35,14 @@ export function replacesHeader(id: DialogId): string {
   return `Replaces: ${id.callId};to-tag=${id.toTag};from-tag=${id.fromTag}`
 }
 
-/** Listens to a session for as long as `still` holds. ICE candidates are waited for shortly: all that matter are local. */
-export function follow(session: RTCSession, still: () => boolean, handlers: Partial<RTCSessionEventMap>): void {
+/** ICE candidates are waited for shortly: all that matter are local. */
+export function hurryCandidates(session: RTCSession): void {
   session.on('icecandidate', ({ ready }) => void pause(gatherMs).then(ready))
+}
+
+/** Listens to a session for as long as `still` holds. */
+export function follow(session: RTCSession, still: () => boolean, handlers: Partial<RTCSessionEventMap>): void {
+  hurryCandidates(session)
   for (const [name, handler] of Object.entries(handlers)) {
     const guarded = (...values: unknown[]) => {
       if (still()) (handler as (...values: unknown[]) => void)(...values)

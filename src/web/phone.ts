@@ -1,5 +1,6 @@
 import type { IncomingRTCSessionEvent } from 'jssip/lib/UA'
-import { Call, type CallDeps, type SavedCall } from './call.ts'
+import { Call, type CallDeps } from './call.ts'
+import type { SavedCall } from './call-view.ts'
 import { createDevices, type Devices } from './devices.ts'
 import { ha1Of } from './digest.ts'
 import { newId, pause } from './jssip.ts'
@@ -28,6 +29,8 @@ export interface PhoneState {
   meeting?: Meeting
   /** Which of the calls is on the screen. */
   shown?: string
+  /** One may have one's calls recorded here. */
+  mayRecord: boolean
   people: readonly server.Person[]
   /** Who there is, is known. */
   listed: boolean
@@ -73,6 +76,7 @@ export function createPhone(): Phone {
     profiles: loadProfiles(localStorage),
     registration: 'connecting',
     calls: [],
+    mayRecord: false,
     people: [],
     listed: false,
     past: [],
@@ -140,7 +144,7 @@ export function createPhone(): Phone {
 
   function use(profile: Profile, place: string): void {
     sip?.close()
-    state.set({ profile, server: place, registration: 'connecting' })
+    state.set({ profile, server: place, registration: 'connecting', mayRecord: false })
     sip = connectSip({
       profile,
       url: socketUrl(place),
@@ -151,7 +155,14 @@ export function createPhone(): Phone {
         state.get().meeting?.reconnected()
       },
     })
-    if (place === location.host) void server.signIn(profile).then(refresh, () => undefined)
+    if (place !== location.host) return
+    void server.signIn(profile).then(
+      ({ mayRecord }) => {
+        state.set({ mayRecord })
+        void refresh()
+      },
+      () => undefined,
+    )
   }
 
   let away: ReturnType<typeof setTimeout> | undefined
@@ -200,6 +211,8 @@ export function createPhone(): Phone {
       if (!state.get().meeting?.takePair(session, pair)) session.terminate({ status_code: 480 })
       return
     }
+    // Its call has taken it already (call.ts).
+    if (request.hasHeader('Replaces')) return
     const { calls, meeting } = state.get()
     const name = display_name || uri.user || uri.toString()
     const busy = calls.length >= mostCalls || !devices.possible

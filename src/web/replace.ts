@@ -1,8 +1,8 @@
-import type { RTCSession } from 'jssip/lib/RTCSession'
+import type { ReferEvent, RTCSession, SDPEvent } from 'jssip/lib/RTCSession'
 import type { CallOptions } from 'jssip/lib/UA'
-import { type DialogId, pause, replacesHeader } from './jssip.ts'
+import { type DialogId, hurryCandidates, pause, replacesHeader } from './jssip.ts'
 import { patienceMs } from './mend.ts'
-import type { Sip } from './sip.ts'
+import { type Sip, withStream } from './sip.ts'
 
 /**
  * A new INVITE in place of a dialog that was lost on this side (RFC 3891): after a reload, or when its connection broke
@@ -24,6 +24,30 @@ export async function reattach(
     await pause(500)
   }
   return undefined
+}
+
+/**
+ * The server calls in place of a session, to carry its media from now on: it is answered at once, with the same microphone.
+ * `onTaken` gets the new session and what it was offered; the old one goes then by itself. When that fails, all stays.
+ */
+export function beReplaced(
+  event: ReferEvent,
+  stream: MediaStream,
+  onTaken: (session: RTCSession, offer: SDPEvent | undefined) => void,
+): void {
+  let fresh: RTCSession | undefined
+  event.accept((session: RTCSession) => {
+    fresh = session
+  })
+  const session = fresh
+  if (session === undefined) return
+  let offer: SDPEvent | undefined
+  session.on('sdp', one => {
+    if (one.type === 'offer') offer = one
+  })
+  hurryCandidates(session)
+  session.on('accepted', () => onTaken(session, offer))
+  session.answer(withStream(stream))
 }
 
 /** `again` when it was only too early. */

@@ -34,6 +34,13 @@ export interface Invited {
   ha1: string
 }
 
+export interface SignedIn {
+  user: string
+  displayName: string
+  /** May have its calls recorded. */
+  mayRecord: boolean
+}
+
 /** An answer that is not a success; `status` 0 when there was none. */
 export class Failure extends Error {
   readonly status: number
@@ -76,7 +83,7 @@ export async function realm(): Promise<string> {
 }
 
 /** Proves that this is `user` and opens a session. Throws Failure: 401 for a wrong name or password, 403 after too many. */
-export async function signIn(who: Pick<Profile, 'user' | 'ha1'>): Promise<{ user: string; displayName: string }> {
+export async function signIn(who: Pick<Profile, 'user' | 'ha1'>): Promise<SignedIn> {
   const cnonce = Math.random().toString(36).slice(2)
   const proof = answerChallenge(await challenge(), who, { method: 'POST', uri: path, cnonce })
   return ask(path, 'POST', { proof })

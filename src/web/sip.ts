@@ -1,5 +1,5 @@
 import { UA, WebSocketInterface } from 'jssip'
-import type { RTCSession } from 'jssip/lib/RTCSession'
+import type { AnswerOptions, RTCSession } from 'jssip/lib/RTCSession'
 import type { CallOptions, IncomingRTCSessionEvent, RTCSessionEvent } from 'jssip/lib/UA'
 import { connectNow } from './jssip.ts'
 import type { Profile } from './profiles.ts'
@@ -73,9 +73,27 @@ export function connectSip(deps: SipDeps): Sip {
   }
 }
 
-/** How this phone calls: with a stream that it opened itself, and without servers that help to get through a NAT. */
-export function withStream(stream: MediaStream): CallOptions {
-  return { mediaStream: stream, pcConfig: { iceServers: [] } }
+/**
+ * How this phone calls and answers: with a stream that it opened itself, and without servers that help to get through a
+ * NAT. It says that it wants to hear whether the call is recorded (RFC 6086).
+ */
+export function withStream(stream: MediaStream): CallOptions & AnswerOptions {
+  return { mediaStream: stream, pcConfig: { iceServers: [] }, extraHeaders: [`Recv-Info: ${recordingPackage}`] }
+}
+
+/** The Info Package in which the server tells of the recording of a call, and is asked for it (docs/web-phone.md). */
+export const recordingPackage = 'x-vaartha-recording'
+
+/** What the server tells so; nothing when it is something else. */
+export function readNews(body: string): { recording?: boolean; refused?: string } {
+  try {
+    const { recording, refused } = JSON.parse(body) as { recording?: unknown; refused?: unknown }
+    if (typeof recording !== 'boolean') return {}
+    return { recording, ...(typeof refused === 'string' ? { refused } : {}) }
+  } catch {
+    // Another INFO, that is no JSON.
+    return {}
+  }
 }
 
 function isRefusal(status: number | undefined): boolean {

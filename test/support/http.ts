@@ -72,6 +72,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
       list: () => calls as ReturnType<HttpDeps['calls']['list']>,
       hangUp: id => id === 'call-1',
       record: async () => {},
+      mayRecord: async user => user === 'mum',
     },
     records: { list: async () => [] },
     groups: createSqlGroups({ database }),

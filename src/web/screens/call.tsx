@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'react'
-import type { Call, CallView } from '../call.ts'
+import type { Call } from '../call.ts'
+import type { CallView } from '../call-view.ts'
 import { useWorld } from '../context.ts'
 import { Icon } from '../icons.tsx'
 import { useStore } from '../store.ts'
@@ -47,6 +48,7 @@ type Sheet = 'keypad' | 'transfer' | 'add' | undefined
 
 function One({ call, others }: { call: Call; others: readonly Call[] }) {
   const { phone, say } = useWorld()
+  const { mayRecord } = useStore(phone.state)
   const view = useStore(call.view)
   const [sheet, setSheet] = useState<Sheet>()
   const [failure, setFailure] = useState<Key>()
@@ -56,6 +58,10 @@ function One({ call, others }: { call: Call; others: readonly Call[] }) {
     if (incoming) first.current?.focus()
   }, [incoming])
   const talking = view.state === 'talking' || view.state === 'mending'
+
+  async function record() {
+    setFailure((await call.record(!view.recorded)) ? undefined : 'recordFailed')
+  }
 
   async function hold() {
     setFailure((await call.hold(!view.held)) ? undefined : 'holdFailed')
@@ -73,6 +79,7 @@ function One({ call, others }: { call: Call; others: readonly Call[] }) {
       <h2>{view.name}</h2>
       <p role="status" aria-live={incoming ? 'assertive' : 'polite'}>
         {say(view.why ?? stateText(view))}
+        {view.recorded && <strong className="missed"> · {say('recording')}</strong>}
       </p>
       {talking && <Facts view={view} />}
       {failure && (
@@ -121,6 +128,11 @@ function One({ call, others }: { call: Call; others: readonly Call[] }) {
           <Tool icon="add" on={sheet === 'add'} onClick={() => setSheet(sheet === 'add' ? undefined : 'add')}>
             {say('addPerson')}
           </Tool>
+          {mayRecord && (
+            <Tool icon="record" on={view.recorded} onClick={record}>
+              {say(view.recorded ? 'stopRecording' : 'record')}
+            </Tool>
+          )}
         </div>
       )}
       {view.state !== 'ended' && (

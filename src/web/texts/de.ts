@@ -139,6 +139,7 @@ export const de: Texts = {
   record: 'Aufnehmen',
   stopRecording: 'Aufnahme beenden',
   recording: 'wird aufgenommen',
+  recordFailed: 'Die Aufnahme wurde abgelehnt. Das Gespräch geht weiter.',
   muteName: '{name} stummschalten',
   unmuteName: '{name} laut schalten',
   removeName: '{name} entfernen',

@@ -137,6 +137,7 @@ export const en = {
   record: 'Record',
   stopRecording: 'Stop recording',
   recording: 'is being recorded',
+  recordFailed: 'The recording was refused. The call goes on.',
   muteName: 'Mute {name}',
   unmuteName: 'Unmute {name}',
   removeName: 'Remove {name}',

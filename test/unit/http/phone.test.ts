@@ -45,7 +45,7 @@ describe('what a web phone asks of its server', () => {
     assert.doesNotMatch(wrong.headers.get('www-authenticate') ?? '', /digest/i)
     const right = await signIn('mum', ha1Of('mum', 'example.org', password))
     assert.equal(right.status, 200)
-    assert.deepEqual(await right.json(), { user: 'mum', displayName: 'mum' })
+    assert.deepEqual(await right.json(), { user: 'mum', displayName: 'mum', mayRecord: true })
     const cookie = right.headers.get('set-cookie') ?? ''
     assert.match(cookie, /HttpOnly; SameSite=Strict$/)
     const session = { cookie: cookie.split(';')[0]! }
