@@ -7,12 +7,14 @@ export function bindingKey({ contact, instance, regId }: Binding): string {
 
 /**
  * Joins two states of one address that came about apart from each other. Of each binding the one that was renewed last
- * stays; one that was taken away here, at the time in `gone`, stays away unless it was renewed there after that.
+ * stays; one that was taken away here, at the time in `gone`, stays away unless it was renewed there after that; and one
+ * that is still as it was in `base`, the state that both came out of, has been taken away there.
  */
 export function mergeBindings(
   here: readonly Binding[],
   there: readonly Binding[],
   gone: ReadonlyMap<string, number>,
+  base: readonly Binding[],
   now: number,
 ): Binding[] {
   const merged = new Map<string, Binding>()
@@ -24,7 +26,9 @@ export function mergeBindings(
   for (const binding of here) {
     if (binding.expiresAt <= now) continue
     const key = bindingKey(binding)
-    const other = merged.get(key)
+    const other = there.find(each => bindingKey(each) === key)
+    const old = base.find(each => bindingKey(each) === key)
+    if (other === undefined && old?.updatedAt === binding.updatedAt) continue
     if (other === undefined || isNewer(binding, other)) merged.set(key, binding)
   }
   return [...merged.values()]

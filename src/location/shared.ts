@@ -18,6 +18,8 @@ export interface SharedStoreDeps {
   now(): number
   /** How many addresses may wait for a Redis that is away. */
   mostWaiting?: number
+  /** How often memory is compared with Redis without a reason: a Cluster may lose what it tells, in ms. */
+  compareMs?: number
 }
 
 export type SharedStore = Required<LocationStore>
@@ -34,7 +36,7 @@ const mostGone = 10_000
  * other nodes have written as soon as Redis is back.
  */
 export function createSharedStore(deps: SharedStoreDeps): SharedStore {
-  const { link, prefix, life, log, now, mostWaiting = 100_000 } = deps
+  const { link, prefix, life, log, now, mostWaiting = 100_000, compareMs = 600_000 } = deps
   const table = createTable(now)
   const states = createRedisStates(link, prefix, life)
   const listeners = new Set<(aor: string, bindings: readonly Binding[]) => void>()
@@ -52,6 +54,10 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
   const stampOf = (aor: string) => table.get(aor)?.stamp ?? gone.get(aor) ?? 0
   const waiting = createWriteBack({ table, states, log, now, most: mostWaiting, stampOf, settled: take })
   const stopListening = states.listen(learn, () => void catchUp())
+  const comparing = setInterval(() => {
+    if (link.healthy()) void catchUp()
+  }, compareMs)
+  comparing.unref()
   const stopWatching = link.onChange(healthy => {
     if (healthy && behind) void catchUp()
     else if (healthy) writeBack()
@@ -216,6 +222,7 @@ export function createSharedStore(deps: SharedStoreDeps): SharedStore {
       if (closed) return
       closed = true
       clearTimeout(retry)
+      clearInterval(comparing)
       stopWatching()
       const stop = await stopListening
       stop()

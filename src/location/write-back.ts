@@ -34,6 +34,8 @@ interface Waiting {
   gone: Map<string, number>
   /** When the last of those ends. */
   endsAt: number
+  /** The last state that Redis is known to have had. */
+  base: { stamp: number; bindings: readonly Binding[] }
 }
 
 const atOnce = 64
@@ -49,7 +51,8 @@ export function createWriteBack(deps: WriteBackDeps): WriteBack {
   function add(aor: string): Waiting {
     const known = waiting.get(aor)
     if (known !== undefined) return known
-    const entry = { gone: new Map<string, number>(), endsAt: 0 }
+    const base = { stamp: stampOf(aor), bindings: table.get(aor)?.bindings ?? [] }
+    const entry = { gone: new Map<string, number>(), endsAt: 0, base }
     waiting.set(aor, entry)
     return entry
   }
@@ -60,7 +63,11 @@ export function createWriteBack(deps: WriteBackDeps): WriteBack {
       if (entry === undefined) return
       const here = table.get(aor)
       const there = await states.read(aor)
-      const merged = mergeBindings(here?.bindings ?? [], there.bindings, entry.gone, now())
+      const { base, gone } = entry
+      // Others have gone on from the state that we knew, so what they miss they have taken away.
+      const continued = base.stamp > 0 && there.stamp > base.stamp && there.parent >= base.stamp
+      const common = continued ? base.bindings : []
+      const merged = mergeBindings(here?.bindings ?? [], there.bindings, gone, common, now())
       const same = there.stamp > 0 && JSON.stringify(merged) === JSON.stringify(there.bindings)
       const stamp = Math.max(there.stamp, stampOf(aor))
       const outcome = same ? { saved: there.stamp } : await states.save(aor, stamp, merged, entry.endsAt)

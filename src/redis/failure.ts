@@ -16,7 +16,9 @@ const words: Record<string, string> = {
   UNKILLABLE: 'is busy with a script',
 }
 
-const wordOf = (error: Error) => error.message.split(' ', 1)[0]!
+// A script of Redis 6 gives the error of its command within a text of its own.
+const pattern = new RegExp(`^(?:ERR .*-)?(${Object.keys(words).join('|')}) `)
+const wordOf = ({ message }: Error) => pattern.exec(message)?.[1] ?? ''
 
 /** True for what is not the state of Redis but a mistake of ours: it goes on to whoever asked. */
 export function isBug(error: Error): boolean {
@@ -26,7 +28,7 @@ export function isBug(error: Error): boolean {
 
 /** True when the connection leads to nothing and another one may. */
 export function wantsNewConnection(error: Error): boolean {
-  return error.message === 'Command timed out' || /^(READONLY|MASTERDOWN)/.test(error.message)
+  return error.message === 'Command timed out' || /^(READONLY|MASTERDOWN)$/.test(wordOf(error))
 }
 
 /** Why Redis does not serve us, to be read after its name. */

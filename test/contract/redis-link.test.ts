@@ -88,6 +88,25 @@ describe('link to one Redis', () => {
     await link.close()
   })
 
+  it('says why Redis refuses changes, and goes on when it takes them again', async () => {
+    const operator = new Redis(redis.url)
+    for (const [name, value, usual, why] of [
+      ['maxmemory', '1', '0', 'has no memory left for changes'],
+      ['min-replicas-to-write', '1', '0', 'has too few replicas and refuses changes'],
+    ] as const) {
+      const { link, prefix } = await openLink(redis.url, 100)
+      const set = link.script('set', "return redis.call('SET', KEYS[1], '1')", 1)
+      await operator.config('SET', name, value)
+      await assert.rejects(set(`${prefix}:a`), unavailable)
+      assert.equal(link.why(), `Redis ${why}`)
+      await operator.config('SET', name, usual)
+      await change(link, true)
+      await set(`${prefix}:a`)
+      await link.close()
+    }
+    operator.disconnect()
+  })
+
   it('starts without Redis, and finds it later', async () => {
     await redis.stop()
     const opening = openLink(redis.url, 100)
