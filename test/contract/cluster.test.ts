@@ -142,6 +142,25 @@ test('Redis gone for four leases: nobody dies, also not when it is back and empt
   for (const node of [a, b]) await node.stop()
 })
 
+test('a Redis that hangs for six leases: nobody dies, nobody looks away', { timeout: 30_000 }, async () => {
+  const own = await startRedis()
+  const [a, b] = await startPair([own.url, own.url])
+  await a.tell('save', 'one')
+  process.kill(own.pid, 'SIGSTOP')
+  const until = performance.now() + 3000
+  while (performance.now() < until) {
+    for (const node of [a, b]) assert.equal(await node.tell('lease'), true)
+    await ticks(50)
+  }
+  process.kill(own.pid, 'SIGCONT')
+  await ticks(1500)
+  assert.equal(await a.tell('owns', 'one'), true)
+  assert.equal(await a.tell('end', 'one'), true)
+  for (const node of [a, b]) assert.ok(!node.lines().some(line => 'dead' in line || 'lost' in line))
+  for (const node of [a, b]) await node.stop()
+  await own.stop()
+})
+
 test('a node by itself stays a server without Redis', { timeout: 20_000 }, async () => {
   const own = await startRedis()
   const a = startClusterNode({ name: 'a', redis: own.url })
