@@ -10,8 +10,8 @@ export interface Moving {
   /** The state of the application's confirmed INVITE dialog of that id as JSON; undefined when there is none. */
   read(app: App, id: string): string | undefined
   /**
-   * Makes a dialog known that belongs to `app` from now on. Of one that is known already only next hop and target are changed. `via` is
-   * its next hop, '' when route set and target decide. Returns why not.
+   * Makes a dialog known that belongs to `app` from now on; of one that is known already only next hop and target are
+   * changed. `via` is its next hop, '' when route set and target decide. Returns why not.
    */
   install(app: App, state: string, via: string): string | undefined
   /** Forgets a dialog without a word to its peer. */
