@@ -75,6 +75,8 @@ export interface Calls {
    * the call ends. Throws Refusal: 481 none such, 403 somebody else's, 491 in transfer, or what the far end answers.
    */
   takeOut(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog>
+  /** Brings here what has the dialog that Replaces names, when its node is dead. Throws Refusal 503 while that lives. */
+  recover(replaces: Replaces): Promise<void>
   /** A request for a dialog that this node does not know: carried on with in a call that was another node's, else 481. */
   outOfDialog(req: Request, res: Response): Promise<void>
   list(): CallView[]
@@ -159,7 +161,7 @@ export function createCalls(deps: CallsDeps): Calls {
     }
   }
 
-  const local = createLocalDialogs({ ...deps, srf, media, ringer })
+  const local = createLocalDialogs({ ...deps, srf, media, ringer, onStray: (req, res) => void stray(req, res) })
   const services = createServices({ local, media, domain, events, records, now })
 
   async function invite(request: Request, response: Response, caller: Party, passing: Passing = {}): Promise<void> {
@@ -243,6 +245,7 @@ export function createCalls(deps: CallsDeps): Calls {
     invite,
     local,
     takeOut,
+    recover: async replaces => void (await survival.locate(replaces)),
     async outOfDialog(request, response) {
       // A REFER outside a call would make this server call whomever a stranger names.
       const stray = request.method === 'REFER' && tagOf(request.get('To')) === ''

@@ -16,6 +16,10 @@ export interface LocalDialogEvents {
   media: [event: LegEvent]
   /** The far side has asked for other media (hold, resume, more lines), and got it. */
   changed: [streams: Stream[]]
+  /** A dialog of another node has its media leg here from now on. */
+  placed: []
+  /** Our own offer was taken. */
+  renewed: []
   /** Once, whoever ended it. */
   ended: [why: string]
 }
@@ -27,6 +31,12 @@ export interface LocalDialogDeps {
   contact?: string | undefined
   /** m-lines that a re-INVITE of the far side may have; default: whatever media takes. */
   streams?: readonly Stream[] | undefined
+  /** Makes the media leg of a dialog that came here from another node, by an offer of theirs or for one of ours. */
+  place?: ((offer: string | undefined) => Promise<{ leg: string; sdp: string }>) | undefined
+  /** False when it may be another node's by now. */
+  owns?: (() => boolean) | undefined
+  /** A request inside it while it is not ours. */
+  onStray?: ((req: Incoming, res: Reply) => void) | undefined
   /** Called when it has ended, before the event. */
   onEnd(dialog: LocalDialog): void
 }
@@ -36,13 +46,12 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
   /** The id of the dialog. */
   readonly id: string
   readonly party: Party
-  /** Id of the media leg. */
-  readonly leg: string
   /** The INVITE that the client sent, or its answer to ours. */
   readonly invite: Message
   readonly log: Logger
   readonly #dialog: Leg
   readonly #deps: LocalDialogDeps
+  #leg: string
   #ended = false
   /** Negotiations of ours and of theirs, one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -53,7 +62,7 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
     this.#dialog = dialog
     this.id = dialog.id
     this.party = dialog.party
-    this.leg = leg
+    this.#leg = leg
     this.invite = invite
     this.log = deps.log
     dialog.owner = this
@@ -61,6 +70,15 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
 
   get ended(): boolean {
     return this.#ended
+  }
+
+  /** Id of the media leg; '' for a dialog of another node whose client has not come here yet. */
+  get leg(): string {
+    return this.#leg
+  }
+
+  isOurs(): boolean {
+    return this.#deps.owns?.() !== false
   }
 
   /** URI of the client's Contact; '' when it named none. */
@@ -78,8 +96,51 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
   /** Sends a request inside the dialog (INFO, NOTIFY …); never rejects. */
   async send(method: string, options: { headers?: Headers; body?: string } = {}): Promise<Answer> {
     const answer = await this.#dialog.send(method, options)
-    if (answer.status === 481 || answer.status === 408) this.#lost()
+    if (this.#isLost(answer)) this.#lost()
     return answer
+  }
+
+  #isLost({ status }: Answer): boolean {
+    return (status === 481 || status === 408) && this.isOurs()
+  }
+
+  /**
+   * Brings the media of a dialog that came here from another node, by a re-INVITE; gives its final status. Who is just
+   * coming by itself is not asked. Throws Refusal: no media.
+   */
+  bring(): Promise<number> {
+    return this.#inTurn(async () => {
+      const dialog = this.#dialog
+      if (this.#leg !== '' || this.#ended) return 200
+      if (dialog.asked) return 491
+      const answer = await dialog.offer(() => this.#place(undefined), this.#headers('offer'))
+      if (answer.status >= 300 || this.#ended) {
+        await this.#displace()
+        return answer.status
+      }
+      await this.#deps.media.answer(this.#leg, answer.response?.body ?? '')
+      this.emit('placed')
+      // A browser is told where we are when it knows who we are.
+      if (dialog.end.profile === 'webrtc') await this.#reinvite()
+      return answer.status
+    })
+  }
+
+  async #place(offer: string | undefined): Promise<string> {
+    const { media, place } = this.#deps
+    if (this.#leg !== '') return media.offer(this.#leg)
+    if (place === undefined) throw new Refusal('no-such-call')
+    const { leg, sdp } = await place(offer)
+    this.#leg = leg
+    if (!this.#ended) return sdp
+    await this.#displace()
+    throw new Refusal('request-terminated')
+  }
+
+  async #displace(): Promise<void> {
+    const leg = this.#leg
+    this.#leg = ''
+    if (leg !== '') await this.#deps.media.release(leg)
   }
 
   /** Offers the media leg anew by re-INVITE, as it is or changed; false when the client did not take it. */
@@ -95,11 +156,12 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
 
   async #reinvite(change?: { streams?: readonly Stream[]; restartIce?: boolean }): Promise<boolean> {
     const { media } = this.#deps
-    if (this.#ended) return false
+    if (this.#ended || this.#leg === '') return false
     const answer = await this.#dialog.offer(() => media.offer(this.leg, change), this.#headers('offer'))
-    if (answer.status === 481 || answer.status === 408) this.#lost()
+    if (this.#isLost(answer)) this.#lost()
     if (answer.status >= 300 || this.#ended) return false
     await media.answer(this.leg, answer.response?.body ?? '')
+    this.emit('renewed')
     return true
   }
 
@@ -116,8 +178,16 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
     return this.#dialog
   }
 
+  /** It is another node's by now: nothing is sent, nobody is told, and the media leg is released. */
+  lose(): void {
+    this.removeAllListeners()
+    this.#dialog.drop()
+    this.#finish('it belongs to another node')
+  }
+
   onRequest(_leg: Leg, req: Incoming, res: Reply): void {
     const { method } = req
+    if (!this.isOurs()) return this.#deps.onStray?.(req, res)
     if (method === 'BYE') {
       if (req.source === 'network') reply(res, 200)
       this.#dialog.drop()
@@ -156,7 +226,7 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
     const dialog = this.#dialog
     const isInvite = req.method === 'INVITE'
     // A request that changes nothing only refreshes the session timer (RFC 4028 section 7.4).
-    if (req.body ? req.body === dialog.remoteSdp : !isInvite) {
+    if (req.body ? req.body === dialog.remoteSdp && this.#leg !== '' : !isInvite) {
       const body = req.body ? { body: dialog.localSdp } : {}
       return reply(res, 200, { headers: this.#headers(req.body), ...body })
     }
@@ -175,19 +245,24 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
   }
 
   async #accept(req: Incoming, res: Reply): Promise<void> {
-    const body = await this.#deps.media.accept(this.leg, req.body ?? '', this.#deps.streams)
+    const comes = this.#leg === ''
+    const offer = req.body ?? ''
+    const body = comes ? await this.#place(offer) : await this.#deps.media.accept(this.leg, offer, this.#deps.streams)
     if (this.#ended) return reply(res, 481)
     this.#dialog.learn(req)
     this.#dialog.localSdp = body
     reply(res, 200, { headers: this.#headers(body), body })
+    if (comes) this.emit('placed')
     this.emit('changed', this.#deps.media.streams(this.leg))
   }
 
   /** A re-INVITE without an offer gets ours, and the ACK brings the answer (RFC 3261 section 14.2). */
   async #offerLate(_req: Incoming, res: Reply): Promise<void> {
-    const body = await this.#deps.media.offer(this.leg)
+    const comes = this.#leg === ''
+    const body = comes ? await this.#place(undefined) : await this.#deps.media.offer(this.leg)
     if (this.#ended) return reply(res, 481)
     this.#dialog.localSdp = body
+    if (comes) this.emit('placed')
     this.awaitAnswer()
     reply(res, 200, { headers: this.#headers(body), body })
   }
@@ -238,7 +313,7 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
   #finish(why: string): void {
     if (this.#ended) return
     this.#ended = true
-    void this.#guarded(this.#deps.media.release(this.leg), 'release')
+    if (this.#leg !== '') void this.#guarded(this.#deps.media.release(this.#leg), 'release')
     this.#deps.onEnd(this)
     this.emit('ended', why)
   }

@@ -1,14 +1,26 @@
-import { Refusal, type RefusalCode } from '../errors.ts'
+import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { LegEvent, Media, Profile, Stream } from '../media/media.ts'
-import { endOf, unavailable } from './anchor.ts'
+import { End, endOf, unavailable } from './anchor.ts'
+import { asRefusal } from './as-refusal.ts'
 import { type Branch, dialogIdOf, type Fork } from './fork.ts'
 import { accepting, identity, opening, type Party, reasonHeader, tagOf } from './headers.ts'
-import { Leg } from './leg.ts'
+import { Leg, restoreLeg } from './leg.ts'
 import { LocalDialog } from './local-dialog.ts'
 import type { Ringer } from './ring.ts'
 import type { Target } from './route.ts'
-import { type Ack, type Headers, type Incoming, type Reply, type Response, reply, type SrfPort } from './sip.ts'
+import { isSecure } from './sdp.ts'
+import {
+  type Ack,
+  type Headers,
+  type Incoming,
+  type Message,
+  type Reply,
+  type Response,
+  reply,
+  type SrfPort,
+} from './sip.ts'
+import type { LegSnapshot } from './snapshot.ts'
 import type { Replaces } from './transfer.ts'
 
 export type { LocalDialog, LocalDialogEvents } from './local-dialog.ts'
@@ -19,6 +31,8 @@ export interface LocalDeps {
   ringer: Ringer
   domain: string
   config: { sessionExpires: number; minSe: number }
+  /** A request inside a dialog that is not ours any more. */
+  onStray?: ((req: Incoming, res: Reply) => void) | undefined
   log: Logger
 }
 
@@ -36,6 +50,8 @@ export interface LocalOptions {
   near?: string | undefined
   /** For logs. */
   label?: Record<string, string> | undefined
+  /** False when the dialog may be another node's by now: nothing is sent in it then. */
+  owns?: (() => boolean) | undefined
 }
 
 export interface AnswerOptions extends LocalOptions {
@@ -62,6 +78,11 @@ export interface LocalDialogs {
   invite(callee: Callee, options: InviteOptions): Promise<LocalDialog>
   /** Makes a dialog that a call lets go of one with ourselves, by re-INVITE. Throws Refusal when it does not take that. */
   adopt(leg: Leg, towards: { profile: Profile; address: string }, options?: LocalOptions): Promise<LocalDialog>
+  /**
+   * A dialog of another node that is installed in the engine already; `contact` is the URI of its client's Contact. Its
+   * media leg is made by `bring`, or when the client offers. Throws Refusal without media.
+   */
+  restore(snapshot: LegSnapshot, contact: string, options: LocalOptions): LocalDialog
   /** The dialog that a Replaces header means. */
   locate(replaces: Replaces): LocalDialog | undefined
   list(): LocalDialog[]
@@ -101,9 +122,19 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
     return ear
   }
 
-  function enter(leg: Leg, mediaLeg: string, invite: Incoming | Response, options: LocalOptions, profile: Profile) {
+  function enter(
+    leg: Leg,
+    mediaLeg: string,
+    invite: Message,
+    options: LocalOptions,
+    profile: Profile,
+    place?: (offer: string | undefined) => Promise<{ leg: string; sdp: string }>,
+  ) {
     const dialog = new LocalDialog(
       {
+        place,
+        owns: options.owns,
+        onStray: deps.onStray,
         media: ready(),
         log: deps.log.child({ dialog: leg.id, ...options.label }),
         contact: options.contact,
@@ -312,10 +343,38 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
     return leg
   }
 
+  function restore(snapshot: LegSnapshot, contact: string, options: LocalOptions): LocalDialog {
+    const { profile, address } = snapshot
+    const leg = restoreLeg(srf, nobody, snapshot, new End(profile, address))
+    const ear = listen()
+    const { near, label, accepts } = options
+    const place = (offer: string | undefined) => {
+      const common = { profile, towards: address, near, label, onEvent: ear.onEvent }
+      if (offer !== undefined)
+        return ready(profile).allocate({
+          ...common,
+          offer,
+          streams: accepts?.(profile) ?? streamsFor(options, profile),
+        })
+      const after = leg.remoteSdp || undefined
+      const secure = profile === 'plain' && isSecure(leg.remoteSdp)
+      return ready(profile).allocate({ ...common, streams: streamsFor(options, profile), after, secure })
+    }
+    const invite: Message = {
+      get: name => (name === 'Contact' && contact !== '' ? `<${contact}>` : undefined),
+      has: name => name === 'Contact' && contact !== '',
+      body: snapshot.remoteSdp,
+    }
+    const local = enter(leg, '', invite, options, profile, place)
+    ear.give(local)
+    return local
+  }
+
   return {
     answer,
     invite,
     adopt,
+    restore,
     locate: replaces => [...dialogs].find(({ dialog }) => dialog.isMeantBy(replaces)),
     list: () => [...dialogs],
     async close() {
@@ -338,24 +397,6 @@ function send200(res: Reply, headers: Headers, body: string): Promise<string | u
       else resolve(sent?.get('To'))
     })
   })
-}
-
-const refusals: Record<number, RefusalCode> = {
-  403: 'forbidden',
-  404: 'not-found',
-  408: 'request-timeout',
-  415: 'unsupported-media',
-  481: 'no-such-call',
-  486: 'busy-here',
-  487: 'request-terminated',
-  488: 'not-acceptable-here',
-  491: 'request-pending',
-  600: 'busy-here',
-  606: 'not-acceptable-here',
-}
-
-function asRefusal(status: number): Refusal {
-  return new Refusal(refusals[status] ?? 'temporarily-unavailable', `answered ${status}`)
 }
 
 /** Who owns a dialog in the moment between its answer and its LocalDialog. */

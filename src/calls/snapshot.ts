@@ -72,25 +72,40 @@ export function encodeSnapshot(call: CallSnapshot): string | undefined {
     remoteSdp: place(leg.remoteSdp),
     dialog: { ...leg.dialog, localSdp: leg.dialog.localSdp === undefined ? undefined : place(leg.dialog.localSdp) },
   }))
-  const json = JSON.stringify({ version, ...call, legs, sdp })
-  const text = json.length <= plainChars ? json : deflateRawSync(json).toString('base64')
-  return text.length <= mostChars ? text : undefined
+  return pack({ version, ...call, legs, sdp })
 }
 
 /** Reads such a text; undefined when it is damaged or of a version that this one cannot read. */
 export function decodeSnapshot(text: string): CallSnapshot | undefined {
+  return read(unpack(text))
+}
+
+/** An object as a text, deflated when it is long; undefined when it would be longer than what may be kept. */
+export function pack(value: object): string | undefined {
+  const json = JSON.stringify(value)
+  const text = json.length <= plainChars ? json : deflateRawSync(json).toString('base64')
+  return text.length <= mostChars ? text : undefined
+}
+
+/** What such a text holds; undefined when it is damaged. */
+export function unpack(text: string): unknown {
   try {
     const json = text.startsWith('{')
       ? text
       : inflateRawSync(Buffer.from(text, 'base64'), { maxOutputLength: mostInflated }).toString()
-    return read(JSON.parse(json))
+    return JSON.parse(json)
   } catch {
-    // Cut off or no JSON at all; whoever asked says which call it was.
+    // Cut off or no JSON at all; whoever asked says what it was.
     return undefined
   }
 }
 
-type Shape = { readonly [key: string]: 'string' | 'number' | 'boolean' | 'list' | 'object' | `${'string' | 'number'}?` }
+/** True for a version that this one can read: its own and the next one. */
+export const isReadable = (written: unknown) => written === version || written === version + 1
+
+export type Shape = {
+  readonly [key: string]: 'string' | 'number' | 'boolean' | 'list' | 'object' | `${'string' | 'number' | 'object'}?`
+}
 
 const callShape: Shape = {
   id: 'string', from: 'string', to: 'string', started: 'number', answered: 'number', held: 'boolean',
@@ -100,17 +115,18 @@ const legShape: Shape = {
   party: 'object', device: 'object', profile: 'string', address: 'string', anchored: 'boolean', allow: 'string',
   localSdp: 'number', remoteSdp: 'number', dialog: 'object',
 } // biome-ignore format: one table
-const dialogShape: Shape = {
+export const dialogShape: Shape = {
   id: 'string', caller: 'boolean', callId: 'string', local: 'string', remote: 'string', localTag: 'string',
   remoteTag: 'string', localSequence: 'number', remoteSequence: 'number?', routes: 'list', target: 'string',
   contact: 'string', localSdp: 'number?', peerTakesUpdate: 'boolean', peerKnowsTimer: 'boolean', source: 'object',
 } // biome-ignore format: one table
-const partyShape: Shape = { user: 'string', displayName: 'string' }
-const deviceShape: Shape = { contact: 'string', instance: 'string?', registration: 'string?' }
+export const partyShape: Shape = { user: 'string', displayName: 'string' }
+export const deviceShape: Shape = { contact: 'string', instance: 'string?', registration: 'string?' }
 
-type Fields = Record<string, unknown>
+export type Fields = Record<string, unknown>
 
-function fits(value: unknown, shape: Shape): value is Fields {
+/** Whether these fields are there and of these kinds; others are let be. */
+export function fits(value: unknown, shape: Shape): value is Fields {
   if (typeof value !== 'object' || value === null) return false
   const fields = value as Fields
   return Object.entries(shape).every(([key, kind]) => {
@@ -125,7 +141,7 @@ function fits(value: unknown, shape: Shape): value is Fields {
 function read(value: unknown): CallSnapshot | undefined {
   if (!fits(value, callShape)) return undefined
   const { version: written, legs, sdp, involved } = value as { version: unknown } & Record<string, unknown[]>
-  if (written !== version && written !== version + 1) return undefined
+  if (!isReadable(written)) return undefined
   if (!sdp!.every(text => typeof text === 'string') || legs!.length !== 2) return undefined
   if (!involved!.every(leg => fits(leg, { aor: 'string' }))) return undefined
   const read = legs!.map(leg => readLeg(leg, sdp as string[]))
