@@ -16,8 +16,8 @@ export interface Way {
 }
 
 /**
- * The way to a phone whose node is gone: another live registration of the same device (RFC 5626), else its contact
- * itself where it came over UDP with no NAT before it. Undefined: it has to register anew.
+ * The way to a phone whose node is gone: another registration of the same device here (RFC 5626), else its contact itself
+ * where it came over UDP with no NAT before it, else a connection that another node holds. Undefined: it has to register anew.
  */
 export function findWay(
   { target, source }: DialogState,
@@ -27,13 +27,14 @@ export function findWay(
 ): Way | undefined {
   const live = ofDevice({ ...device, contact: device.contact || target }, bindings)
     .filter(binding => isLive(binding, where))
-    .toSorted((a, b) => b.updatedAt - a.updatedAt)[0]
-  if (live !== undefined) {
-    const { uri, proxy } = targetOf(live, where)
-    return { uri, proxy, sure: true }
-  }
+    .toSorted((a, b) => b.updatedAt - a.updatedAt)
+  const here = live.find(({ node }) => where(node) === 'here')
+  // The other node may be just about to go, as one that gives its calls away is.
   const direct = source.protocol === 'udp' && parseUri(bytes(target))?.host === source.address
-  return direct ? { uri: target, proxy: undefined, sure: false } : undefined
+  const binding = here ?? (direct ? undefined : live[0])
+  if (binding === undefined) return direct ? { uri: target, proxy: undefined, sure: false } : undefined
+  const { uri, proxy } = targetOf(binding, where)
+  return { uri, proxy, sure: true }
 }
 
 /** The bindings of the device; a phone that tells nothing of itself is the only one of its user. */

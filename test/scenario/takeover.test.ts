@@ -97,6 +97,20 @@ test('a caller that hangs up before anybody knows of the death is heard all the 
   await isRecordedOnce(line)
 })
 
+test('told to stop, a node gives its calls to the other one and goes without losing any', async t => {
+  const { alice, bob, line } = await talking()
+  t.after(() => closeAll(alice, bob))
+  const stopped = pair.a.stop()
+  const [one, other] = await Promise.all([follow(alice), follow(bob)])
+  assert.equal(one, phoneSdp(bob.peer.port))
+  assert.equal(other, phoneSdp(alice.peer.port))
+  assert.equal(await stopped, 0)
+  await pair.calls(pair.b, 1)
+  const [, ok] = await Promise.all([bob.takeBye(10_000), alice.hangUp()])
+  assert.equal(ok.status, 200)
+  await isRecordedOnce(line)
+})
+
 test('two baresips talk on without a gap when their node dies, and hang up properly', async t => {
   const start = (user: string, tone: number) =>
     startBaresip({

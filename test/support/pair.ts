@@ -32,6 +32,7 @@ export async function startPair(options: TestServerOptions = {}): Promise<Pair> 
         VAARTHA_CLUSTER_PORT: String(ports[at]),
         VAARTHA_CLUSTER_PRIORITY: String(priority),
         VAARTHA_CLUSTER_RETURN_SECONDS: '0',
+        VAARTHA_CLUSTER_DRAIN_SECONDS: '5',
         ...options.settings,
       },
     })
