@@ -49,7 +49,7 @@ export function createMembers(deps: MembersDeps): RedisMembers {
   const returned = new Set<() => void>()
   const figures = new Set<() => Record<string, number>>()
   const since = Date.now()
-  const cameAt = clock()
+  let cameAt = clock()
   let said: Said = 'joining'
   let ramp = false
   let renewedAt = cameAt
@@ -157,7 +157,8 @@ export function createMembers(deps: MembersDeps): RedisMembers {
   function meet(other: string, now: Words): Peer {
     const known = peers.get(other)
     if (known !== undefined) {
-      known.words = now
+      // Nobody comes back from a goodbye; what says otherwise was written before it.
+      if (known.words.said !== 'down') known.words = now
       return known
     }
     const peer = newPeer(other, now, clock())
@@ -172,6 +173,8 @@ export function createMembers(deps: MembersDeps): RedisMembers {
     if (now - renewedAt >= leaseMs) {
       log.warn({ ms: Math.round(now - renewedAt) }, 'this node was away, and looks at what it owns anew')
       for (const listener of [...returned]) listener()
+      cameAt = now
+      ramp = living().length > 0
     }
     renewedAt = sentAt
   }
@@ -264,7 +267,8 @@ export function createMembers(deps: MembersDeps): RedisMembers {
       if (answer.how === 'renewed') return renew(sentAt)
       if (answer.how === 'counted') peer.countsUsAt = sentAt
       // Any of them may have Redis, so all of them have to count us.
-      renew(Math.min(...living().map(one => one.countsUsAt)))
+      const counts = living().map(one => one.countsUsAt)
+      if (counts.length > 0) renew(Math.min(...counts))
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       peer.probe = 'failed'

@@ -57,6 +57,8 @@ test('one that says goodbye is gone at once, and a new life of it is another', {
   const began = performance.now()
   await a.tell('close')
   assert.ok((await b.hears({ life: a.life, state: 'down' }, began)) < 300)
+  await ticks(300)
+  assert.equal(b.lines().filter(line => 'dead' in line).length, 1)
   const again = startClusterNode({ name: 'a', redis: redis.url })
   started.push(again)
   await b.hears({ life: again.life, state: 'up' })

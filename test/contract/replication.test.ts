@@ -16,12 +16,15 @@ let server: RedisServer
 let cluster: Awaited<ReturnType<typeof startRedisCluster>>
 let direct: Redis
 let runs = 0
+// Closed at the end too, so that a test which fails does not keep the others from ending.
+const opened: { close(): Promise<void> }[] = []
 before(async () => {
   server = await startRedis()
   cluster = await startRedisCluster()
   direct = new Redis(server.url)
 })
 after(async () => {
+  for (const node of opened) await node.close()
   direct.disconnect()
   await server.stop()
   await cluster.stop()
@@ -39,7 +42,7 @@ async function openNode(life: string, prefix: string, strategy: 'lazy' | 'hot-st
       else await client.del(leaseKey(prefix, life))
     })
   await lease(true)
-  return {
+  const node = {
     members,
     replication,
     lease,
@@ -48,6 +51,8 @@ async function openNode(life: string, prefix: string, strategy: 'lazy' | 'hot-st
       await redis.close()
     },
   }
+  opened.push(node)
+  return node
 }
 
 async function openPair(strategy: 'lazy' | 'hot-standby', url?: () => string): Promise<ReplicationPair> {
