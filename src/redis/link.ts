@@ -52,7 +52,10 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
     log.debug({ why: error.message }, 'redis connection failed')
     if (!healthy) reason = inWords(error, timeoutMs)
   })
-  client.on('close', () => fail('connect', lastError ?? new Error('connection lost')))
+  client.on('close', () => {
+    // One that we gave up ourselves says nothing new.
+    if (healthy || lastError !== undefined) fail('connect', lastError ?? new Error('connection lost'))
+  })
   client.on('ready', () => {
     lastError = undefined
     void probe()
@@ -186,10 +189,11 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
     async close() {
       closed = true
       healthy = false
+      reason = 'is not used any more'
       clearTimeout(probeTimer)
       subscriber.close()
       client.disconnect()
-      for (const reject of waiting) reject(refusal('is closed'))
+      for (const reject of waiting) reject(refusal(reason))
       waiting.clear()
     },
   }

@@ -9,8 +9,6 @@ import { createWatchdog } from '../../src/location/watchdog.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { createRegistrar, type RegisterRequest } from '../../src/registrar/registrar.ts'
 import { sameUriText } from '../../src/sip/engine/message/uri.ts'
-import { startRedis } from '../support/redis.ts'
-import { openSharedNode } from '../support/shared-store.ts'
 
 // The way of a registration below the SIP seam: registrar, watchdog, store, journal. Prints registrations a second and
 // CPU time each (first ones and renewals), bytes for each binding, and how long a start takes that reads them back.
@@ -52,13 +50,12 @@ function open(store: LocationStore) {
   return { location, registrar: createRegistrar({ ...deps, sameUri: sameUriText }) }
 }
 
-async function measure(what: string, count: number, width: number, run: (n: number) => Promise<unknown>) {
+async function measure(what: string, count: number, run: (n: number) => Promise<unknown>) {
   cseq++
   const cpu = process.cpuUsage()
   const began = performance.now()
-  for (let n = 0; n < count; n += width) {
-    if (width === 1) await run(n)
-    else await Promise.all(Array.from({ length: width }, (_, i) => run(n + i)))
+  for (let n = 0; n < count; n++) {
+    await run(n)
     // Timers and writes have their turn, as they have it between packets.
     if (n % 100 === 0) await new Promise(resolve => setImmediate(resolve))
   }
@@ -81,11 +78,11 @@ function used(): number {
 const journal = createJournal({ path, log, events })
 const before = used()
 const { location, registrar } = open(createMemoryStore({ now: Date.now, journal }))
-await measure('memory with journal, first', people, 1, n => registrar.register(request(n)))
+await measure('memory with journal, first', people, n => registrar.register(request(n)))
 await journal.flush()
 if (globalThis.gc !== undefined) print(`memory: ${Math.round((used() - before) / people)} bytes for each binding`)
-await measure('memory with journal, renewal', people, 1, n => registrar.register(request(n)))
-await measure('memory with journal, asking', people, 1, n => registrar.register({ ...request(n), contacts: [] }))
+await measure('memory with journal, renewal', people, n => registrar.register(request(n)))
+await measure('memory with journal, asking', people, n => registrar.register({ ...request(n), contacts: [] }))
 await location.close()
 print(`journal: ${Math.round(statSync(path).size / people)} bytes for each binding on disk`)
 
@@ -94,11 +91,3 @@ const again = createMemoryStore({ now: Date.now, journal: createJournal({ path, 
 print(`journal: ${await again.count()} bindings read in ${Math.round(performance.now() - began)} ms`)
 await again.close()
 rmSync(directory, { recursive: true })
-
-const redis = await startRedis()
-const shared = await openSharedNode({ redis: redis.url, prefix: 'bench', timeoutMs: 5000 })
-const onRedis = open(shared)
-await measure('redis, 50 at once, first', 20_000, 50, n => onRedis.registrar.register(request(n)))
-await measure('redis, 50 at once, renewal', 20_000, 50, n => onRedis.registrar.register(request(n)))
-await onRedis.location.close()
-await redis.stop()

@@ -5,7 +5,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { Redis } from 'ioredis'
 import type { Binding } from '../../src/location/store.ts'
 import { someBinding } from '../support/bindings.ts'
-import { type RedisSentinel, type RedisServer, startRedis, startSentinel } from '../support/redis.ts'
+import { type RedisSentinel, type RedisServer, startRedis, startRedisCluster, startSentinel } from '../support/redis.ts'
 import { openSharedNode, type SharedNode } from '../support/shared-store.ts'
 import { change } from './redis-link.contract.ts'
 import { contacts, until } from './shared-location.contract.ts'
@@ -221,6 +221,22 @@ describe('registrations while Sentinels change the master', () => {
         }
         process.kill(redis.master.pid, 'SIGCONT')
         operator.disconnect()
+      }
+    }))
+})
+
+describe('registrations while a Redis Cluster is in trouble', () => {
+  let cluster: Awaited<ReturnType<typeof startRedisCluster>>
+  before(async () => {
+    cluster = await startRedisCluster()
+  })
+  after(() => cluster.stop())
+
+  it('go on while its masters hang', () =>
+    bothGoOn([cluster.url, cluster.url], async () => {
+      for (const pid of cluster.pids) process.kill(pid, 'SIGSTOP')
+      return async () => {
+        for (const pid of cluster.pids) process.kill(pid, 'SIGCONT')
       }
     }))
 })
