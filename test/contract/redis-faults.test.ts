@@ -154,8 +154,9 @@ describe('registrations while Redis is in trouble', () => {
     })
   })
 
-  it('take no more than so many addresses that wait, but go on with those', async () => {
+  it('take no more than so many addresses that wait, but go on with those', async t => {
     const node = await openSharedNode({ redis: redis.url, prefix: `f${++prefixes}`, timeoutMs, mostWaiting: 2 })
+    t.after(() => node.close())
     process.kill(redis.pid, 'SIGSTOP')
     await add(node, 'one', 'a')
     await add(node, 'two', 'a')
@@ -164,21 +165,20 @@ describe('registrations while Redis is in trouble', () => {
     process.kill(redis.pid, 'SIGCONT')
     await converged([node], { one: ['a'], two: ['a', 'b'], three: [] })
     await add(node, 'three', 'a')
-    await node.close()
   })
 
-  it('begin in memory when there is no Redis yet, and are joined with what was there', async () => {
+  it('begin in memory when there is no Redis yet, and are joined with what was there', async t => {
     const prefix = `f${++prefixes}`
     const first = await openSharedNode({ redis: redis.url, prefix, timeoutMs })
     await add(first, 'ann', 'before')
     await first.close()
     process.kill(redis.pid, 'SIGSTOP')
     const node = await openSharedNode({ redis: redis.url, prefix, timeoutMs })
+    t.after(() => node.close())
     await add(node, 'ann', 'after')
     await assert.rejects(async () => node.list(undefined, 10), { code: 'store-unavailable' })
     process.kill(redis.pid, 'SIGCONT')
     await converged([node], { ann: ['after', 'before'] })
-    await node.close()
   })
 
   it('come right on a node that alone was cut off', async () => {
