@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { Redis } from 'ioredis'
 import { type ClusterNode, startClusterNode, startWay } from '../support/cluster.ts'
+import { startNats } from '../support/nats.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 
 // Nodes as processes of their own, with a lease of 500 ms, on a real Redis: they are killed, put to sleep and cut off.
@@ -21,10 +22,13 @@ after(async () => {
 
 const ticks = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
-async function startPair(urls: [string, string] = [redis.url, redis.url]): Promise<[ClusterNode, ClusterNode]> {
+async function startPair(
+  urls: [string, string] = [redis.url, redis.url],
+  nats = '',
+): Promise<[ClusterNode, ClusterNode]> {
   await direct.flushall()
-  const a = startClusterNode({ name: 'a', redis: urls[0] })
-  const b = startClusterNode({ name: 'b', redis: urls[1] })
+  const a = startClusterNode({ name: 'a', redis: urls[0], nats })
+  const b = startClusterNode({ name: 'b', redis: urls[1], nats })
   started.push(a, b)
   await Promise.all([a.hears({ life: b.life, state: 'up' }), b.hears({ life: a.life, state: 'up' })])
   // Whoever has just come declares nobody dead for two leases.
@@ -161,6 +165,27 @@ test('a Redis that hangs for six leases: nobody dies, nobody looks away', { time
   for (const node of [a, b]) assert.ok(!node.lines().some(line => 'dead' in line || 'lost' in line))
   for (const node of [a, b]) await node.stop()
   await own.stop()
+})
+
+test('a pair with NATS goes on talking when that dies', { timeout: 30_000 }, async () => {
+  const nats = await startNats()
+  const [a, b] = await startPair(undefined, nats.url)
+  await a.tell('publish', 'over.nats')
+  await b.hears({ subject: 'over.nats', from: 'a' })
+  assert.deepEqual(await a.tell('ask', 'b'), { from: b.life, question: 'hello' })
+  await nats.stop()
+  await a.tell('keep', 'once')
+  await b.hears({ subject: 'kept.fact' })
+  // It takes a moment until a knows that NATS is gone; what it tells from then on goes directly.
+  while (!b.lines().some(line => line['subject'] === 'directly')) {
+    await a.tell('publish', 'directly')
+    await ticks(20)
+  }
+  assert.deepEqual(await a.tell('ask', 'b'), { from: b.life, question: 'hello' })
+  await a.stop()
+  await b.hears({ dead: a.life })
+  assert.equal(b.lines().filter(line => line['subject'] === 'kept.fact').length, 1)
+  await b.tell('close')
 })
 
 test('a node by itself stays a server without Redis', { timeout: 20_000 }, async () => {
