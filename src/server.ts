@@ -4,6 +4,7 @@ import { createSqlAccounts } from './accounts/accounts-sql.ts'
 import { createInvitations } from './accounts/invitations.ts'
 import { createAuth } from './auth/auth.ts'
 import { createCalls } from './calls/calls.ts'
+import type { MeetingsHere } from './calls/takeover.ts'
 import { openCertificates } from './certificates/certificates.ts'
 import { createCluster } from './cluster/cluster.ts'
 import type { Common, createCommon } from './cluster/common.ts'
@@ -234,6 +235,8 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
     }),
   )
   const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
+  const meetings: MeetingsHere = { take: taken => groups.here.take(taken), find: wanted => groups.here.find(wanted) }
+  const bindings = (aor: string) => registrar.bindings(aor)
   const calls = own(
     'calls',
     createCalls({
@@ -242,13 +245,13 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       domain,
       isOwn,
       find: account,
-      bindings: aor => registrar.bindings(aor),
+      bindings,
       bindingsOfGruu: uri => registrar.bindingsOfGruu(uri),
       receiver: user => groups.receiver(user),
       media,
       record: wish => recordings.begin(wish),
       records,
-      ...(clustered && link.dialogs ? { others: { replication, dialogs: link.dialogs, members, bus } } : {}),
+      ...(clustered && link.dialogs ? { others: { replication, dialogs: link.dialogs, members, bus, meetings } } : {}),
       events,
       log: log.child({ room: 'calls' }),
     }),
@@ -260,6 +263,15 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       srf: link.srf,
       dialogs: calls.local,
       takeOut: calls.takeOut,
+      recover: calls.recover,
+      ...(clustered && link.dialogs
+        ? {
+            others: {
+              ...{ replication, dialogs: link.dialogs, members, bindings },
+              sessionExpires: config.calls.sessionExpires,
+            },
+          }
+        : {}),
       media,
       store: groupStore,
       recordings,

@@ -4,17 +4,24 @@ import { endOf, unavailable } from '../calls/anchor.ts'
 import { mayCallAs, notUnderstood, type Party, reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
 import type { Receiver } from '../calls/refer.ts'
-import { calledUser } from '../calls/route.ts'
+import { calledUser, whereIn } from '../calls/route.ts'
+import { createSeek, type SeekDeps } from '../calls/seek.ts'
 import type { Headers, Incoming, Reply, SrfPort } from '../calls/sip.ts'
+import type { MeetingsHere } from '../calls/takeover.ts'
 import { type Replaces, readReplaces } from '../calls/transfer.ts'
+import type { Members } from '../cluster/members.ts'
+import type { Replication } from '../cluster/replication.ts'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
+import type { EngineDialogs } from '../sip/dialogs.ts'
 import { escapeUser, sameUriText } from '../sip/engine/message/uri.ts'
+import { type Adoption, createAdoption } from './adoption.ts'
 import { Board } from './board.ts'
 import { createFocus } from './focus.ts'
+import { createMeetingKeeping, keepsNothing, type MeetingKeeping } from './keeping.ts'
 import { createLobby } from './lobby.ts'
 import { Meeting, type MeetingAddress } from './meeting.ts'
 import { type MeetingView, viewOf } from './meeting-view.ts'
@@ -22,6 +29,7 @@ import type { Participant, Person } from './participant.ts'
 import type { Recordings } from './recorder.ts'
 import { createRinging } from './ringing.ts'
 import type { RosterState } from './roster.ts'
+import type { MeetingSnapshot } from './snapshot.ts'
 import type { GroupStore } from './store.ts'
 import { mayOffer, weOffer } from './streams.ts'
 import type { Action } from './wish.ts'
@@ -33,7 +41,7 @@ type Response = Srf.SrfResponse
 
 export interface GroupsDeps {
   srf: Srf
-  dialogs: Pick<LocalDialogs, 'answer' | 'invite' | 'adopt' | 'locate'>
+  dialogs: Pick<LocalDialogs, 'answer' | 'invite' | 'adopt' | 'locate' | 'restore'>
   media: Media
   store: GroupStore
   recordings: Recordings
@@ -45,9 +53,22 @@ export interface GroupsDeps {
   bindingsOfGruu(uri: string): Promise<readonly { aor: string }[] | undefined>
   /** Takes the far end out of the call in which `user` has that dialog, and makes it one with ourselves. Throws Refusal. */
   takeOut?(replaces: Replaces, user: string, options: LocalOptions): Promise<LocalDialog>
+  /** Brings here what has that dialog, when its node is dead. Throws Refusal 503 while that lives. */
+  recover?(replaces: Replaces): Promise<void>
+  /** Lets meetings outlive this node; absent: it is by itself. */
+  others?: OtherNodes | undefined
   events: Events
   log: Logger
   now?(): number
+}
+
+/** The other nodes, for meetings that are to outlive this one. */
+export interface OtherNodes extends Pick<SeekDeps, 'bindings'> {
+  replication: Replication
+  /** Of the embedded engine. */
+  dialogs: EngineDialogs
+  members: Pick<Members, 'life' | 'find' | 'onDeath'>
+  sessionExpires: number
 }
 
 export interface Groups {
@@ -65,6 +86,8 @@ export interface Groups {
   /** Takes in who is transferred to a group or meeting; undefined for other addresses. */
   receiver(user: string): Promise<Receiver | undefined>
   list(): MeetingView[]
+  /** Meetings whose dialogs other nodes had. */
+  readonly here: MeetingsHere
   /** What an operator wants of a meeting. Throws Refusal: `not-found`. */
   act(meeting: string, action: Action): Promise<void>
   /** Ends all meetings. */
@@ -89,13 +112,32 @@ export function createGroups(deps: GroupsDeps): Groups {
   const lobby = createLobby({ media, now })
   const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
   const focus = createFocus({ ringing, isOwn, pull })
+  const { keeping, adoption } = createOutliving()
   let closing = false
+
+  function createOutliving(): { keeping: MeetingKeeping; adoption: Adoption | undefined } {
+    const { others } = deps
+    if (others === undefined) return { keeping: keepsNothing, adoption: undefined }
+    const seek = createSeek({ ...others, domain, events, where: whereIn(others.members) })
+    return {
+      keeping: createMeetingKeeping({ ...others, streams: leg => media.streams(leg), log }),
+      adoption: createAdoption({
+        ...{ ...others, seek, log, find: byItsId, list: () => meetings.values() },
+        open(was) {
+          const { user, displayName, group } = was
+          return meetings.get(user) ?? start({ user, displayName, group }, was)
+        },
+        restore: (meeting, id, was, contact) => dialogs.restore(was, contact, options(meeting, id)),
+      }),
+    }
+  }
 
   function options(meeting: Meeting, member: number): LocalOptions {
     return {
       contact: contactOf(meeting.address.user),
       headers: { 'Vaartha-Meeting': `${meeting.id};member=${member}` },
       label: { meeting: meeting.id, address: meeting.address.user },
+      owns: () => keeping.owns(meeting.id),
       near: meeting.id,
       streams: weOffer,
       accepts: mayOffer,
@@ -148,7 +190,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     return { entity: `sip:${user}@${domain}`, displayName, most: group?.most ?? config.most, locked: false, users: [] }
   }
 
-  function start(address: MeetingAddress): Meeting {
+  function start(address: MeetingAddress, was?: MeetingSnapshot): Meeting {
     const meeting = new Meeting(
       {
         media,
@@ -165,9 +207,12 @@ export function createGroups(deps: GroupsDeps): Groups {
         },
         onEnded: forget,
         onDialog: focus.serve,
+        keep: keeping.touch,
+        owns: keeping.owns,
       },
-      randomBytes(4).toString('hex'),
+      was?.id ?? randomBytes(4).toString('hex'),
       address,
+      was,
     )
     meetings.set(address.user, meeting)
     return meeting
@@ -176,9 +221,13 @@ export function createGroups(deps: GroupsDeps): Groups {
   /** The next one who calls the address begins another meeting. */
   function forget(meeting: Meeting): void {
     const { user } = meeting.address
+    const ours = keeping.owns(meeting.id)
+    if (ours) keeping.end(meeting)
     if (meetings.get(user) !== meeting) return
     meetings.delete(user)
     const board = boards.get(user)
+    // Who subscribes anew finds the node that has it now.
+    if (!ours) board?.close('deactivated')
     if (meeting.adHoc) board?.close('noresource')
     if (meeting.adHoc || board?.subscriptions === 0) boards.delete(user)
   }
@@ -325,8 +374,12 @@ export function createGroups(deps: GroupsDeps): Groups {
     boardFor(address).subscribe(request as unknown as Incoming, response as unknown as Reply, caller.user)
   }
 
+  function byItsId(id: string): Meeting | undefined {
+    return [...meetings.values()].find(meeting => meeting.id === id)
+  }
+
   function byId(id: string): Meeting {
-    const found = [...meetings.values()].find(meeting => meeting.id === id)
+    const found = byItsId(id)
     if (found === undefined) throw new Refusal('not-found', 'there is no such meeting')
     return found
   }
@@ -334,6 +387,8 @@ export function createGroups(deps: GroupsDeps): Groups {
   return {
     async takes(req) {
       const user = userOf(req)
+      const replaces = deps.others && readReplaces(req.get('Replaces') ?? '')
+      if (replaces && !dialogs.locate(replaces)) await deps.recover?.(replaces)
       if (req.get('Replaces') && findReplaced(req)) return true
       if (user === undefined) return false
       return user === factory || meetings.has(user) || (await store.has(user, domain))
@@ -343,7 +398,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     receiver,
     meshHeaders(req, user) {
       const pair = readPair(req.get('Vaartha-Mesh'))
-      const meeting = pair && [...meetings.values()].find(({ id }) => id === pair.meeting)
+      const meeting = pair && byItsId(pair.meeting)
       const [from, to] = [meeting?.member(pair?.from ?? 0), meeting?.member(pair?.to ?? 0)]
       if (!pair || !meeting || from?.person.user !== user) return undefined
       const meant = to?.mesh === true && sameUriText(req.uri, to.dialog.remoteContact)
@@ -353,9 +408,14 @@ export function createGroups(deps: GroupsDeps): Groups {
       return { 'Vaartha-Mesh': `${meeting.id};epoch=${pair.epoch};from=${from.id};to=${to.id}` }
     },
     list: () => [...meetings.values()].map(viewOf),
+    here: {
+      take: async taken => adoption?.take(taken),
+      find: async replaces => adoption?.find(replaces),
+    },
     act: async (id, action) => focus.act(byId(id), action, operator),
     async close() {
       closing = true
+      adoption?.close()
       const ended = Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops')))
       let timer: NodeJS.Timeout | undefined
       const bounded = new Promise<void>(resolve => {

@@ -86,7 +86,7 @@ export function rosterOf(meeting: Seen, domain: string, streams: (leg: string) =
     users.set(aor, { entity: aor, displayName, moderator, endpoints: [...before, endpoint(aor)] })
   }
   for (const one of meeting.people) {
-    add(one.person, aor => one.endpoint(aor, one.resting ?? streams(one.dialog.leg)))
+    add(one.person, aor => one.endpoint(aor, one.lines ?? one.resting ?? streams(one.dialog.leg)))
   }
   for (const person of meeting.ringing) {
     add(person, entity => ({ entity, status: 'alerting', joining: 'dialed-out', media: [] }))

@@ -9,6 +9,8 @@ import type { Board } from './board.ts'
 import { rosterOf } from './meeting-view.ts'
 import { Shape } from './mesh.ts'
 import { Participant, type Person } from './participant.ts'
+import { Rings } from './rings.ts'
+import type { MeetingSnapshot, MemberSnapshot } from './snapshot.ts'
 import type { Group } from './store.ts'
 import { Tones } from './tones.ts'
 
@@ -37,6 +39,10 @@ export interface MeetingDeps {
   onEnded(meeting: Meeting): void
   /** A participant has a dialog; requests in it are the owner's to answer. */
   onDialog(meeting: Meeting, one: Participant): void
+  /** Something has changed that another node would have to know: of one member, or of the meeting. */
+  keep(meeting: Meeting, one?: Participant): void
+  /** Whether we may act for it. */
+  owns(meeting: string): boolean
 }
 
 /** One meeting: its participants, its room, its shape and its roster. */
@@ -57,20 +63,24 @@ export class Meeting {
   readonly #people = new Map<number, Participant>()
   /** Who is on the way in, by member id, and whether that is because of being rung. */
   readonly #entering = new Map<number, { user: string; rung: boolean }>()
-  /** Who is being rung, by user. */
-  readonly #ringing = new Map<string, { person: Person; abort: AbortController }>()
+  readonly #rings = new Rings()
   /** AORs of all who were ever in. */
   readonly #were = new Set<string>()
   #room: Promise<string> | undefined
   #lastId = 0
   #peak = 0
 
-  constructor(deps: MeetingDeps, id: string, address: MeetingAddress) {
+  /** With `was` it goes on from another node. */
+  constructor(deps: MeetingDeps, id: string, address: MeetingAddress, was?: MeetingSnapshot) {
     const { events } = deps
     this.#deps = deps
     this.id = id
     this.address = address
-    this.began = deps.now()
+    this.began = was?.began ?? deps.now()
+    this.locked = was?.locked ?? false
+    this.#lastId = was?.lastId ?? 0
+    this.#peak = was?.peak ?? 0
+    for (const aor of was?.were ?? []) this.#were.add(aor)
     this.log = deps.log.child({ meeting: id, address: address.user })
     this.#tones = new Tones(deps.media, this.log)
     this.shape = new Shape({
@@ -83,8 +93,9 @@ export class Meeting {
       },
       failed: error => this.log.error({ err: error }, 'changing the topology failed'),
     })
-    events.emit('groupStarted', { group: this.uri, meeting: id })
-    this.log.info('meeting started')
+    if (was !== undefined) this.shape.goOn(was.shape)
+    if (was === undefined) events.emit('groupStarted', { group: this.uri, meeting: id })
+    this.log.info(was === undefined ? 'meeting started' : 'meeting goes on from another node')
   }
 
   get uri(): string {
@@ -104,7 +115,7 @@ export class Meeting {
   }
 
   get ringing(): Person[] {
-    return Array.from(this.#ringing.values(), ({ person }) => person)
+    return this.#rings.people
   }
 
   get recording(): boolean {
@@ -160,6 +171,7 @@ export class Meeting {
     this.#peak = Math.max(this.#peak, this.#people.size)
     this.#listen(one)
     this.shape.add(id, { mesh: one.mesh, plain: one.profile === 'plain' })
+    this.#deps.keep(this, one)
     this.#changed('joined', person.user)
     this.log.info({ user: person.user, member: id, profile: one.profile }, 'joined')
     this.#show()
@@ -181,9 +193,9 @@ export class Meeting {
     }
   }
 
-  /** Gives a member another dialog: its client has come back after a reload. */
+  /** Gives a member another dialog: its client has come back after a reload, or to this node. */
   async replace(one: Participant, dialog: LocalDialog): Promise<void> {
-    const before = one.dialog
+    const { dialog: before, away } = one
     before.removeAllListeners()
     one.take(dialog)
     this.#deps.onDialog(this, one)
@@ -191,13 +203,73 @@ export class Meeting {
     try {
       await this.#enter(one)
       if (dialog.ended || this.ended || !this.#people.has(one.id)) return await dialog.bye()
+      one.lines = undefined
       // Its pairs are gone with the page: for the shape it is somebody who comes.
-      this.shape.remove(one.id)
-      this.shape.add(one.id, { mesh: one.mesh, plain: one.profile === 'plain' })
+      if (!away) this.shape.remove(one.id)
+      if (away) this.shape.came(one.id)
+      else this.shape.add(one.id, { mesh: one.mesh, plain: one.profile === 'plain' })
+      this.#deps.keep(this, one)
       this.#show()
     } finally {
       await before.bye(reasonHeader(200, 'Replaced'), 'replaced')
     }
+  }
+
+  /** Takes in a member of another node, whose dialog has no media here yet. */
+  takeIn(was: MemberSnapshot, dialog: LocalDialog, id = was.id): Participant {
+    const one = new Participant(id, was.person, was.joining, dialog, Date.parse(was.since))
+    const { muted, held, aware, wantsMesh, mesh, streams: lines } = was
+    Object.assign(one, { muted, held, aware, wantsMesh, mesh, lines })
+    this.#people.set(id, one)
+    this.#were.add(`sip:${one.person.user}@${this.#deps.domain}`)
+    this.#peak = Math.max(this.#peak, this.#people.size)
+    this.#deps.onDialog(this, one)
+    this.#listen(one)
+    this.shape.restore(id, { mesh, plain: one.profile === 'plain' })
+    dialog.once('placed', () => void this.#guarded(this.#seat(one)))
+    this.#show()
+    return one
+  }
+
+  /** The client of such a member has its media here now. */
+  async #seat(one: Participant): Promise<void> {
+    await this.#enter(one)
+    one.lines = undefined
+    this.shape.came(one.id)
+    this.#deps.keep(this, one)
+    this.#show()
+  }
+
+  /** All whom another node has left are taken in. */
+  goOn(record: boolean): void {
+    this.shape.check()
+    if (record) this.record('')
+    this.#deps.keep(this)
+    this.lookEmpty()
+  }
+
+  /** What another node has to know of it; members are kept by themselves. */
+  snapshot(): MeetingSnapshot {
+    const { id, began, locked, recording } = this
+    const { user, displayName, group } = this.address
+    const members = [...this.#people.keys()]
+    const common = { id, user, displayName, group, began, locked, recording, members, shape: this.shape.snapshot() }
+    return { ...common, lastId: this.#lastId, peak: this.#peak, were: [...this.#were] }
+  }
+
+  /** It is another node's by now: media is released, and nobody is told. */
+  lose(): void {
+    if (this.ended) return
+    this.ended = true
+    this.shape.close()
+    this.#rings.clear()
+    this.#tones.wait(undefined)
+    for (const { dialog } of this.people) dialog.lose()
+    this.#people.clear()
+    this.log.warn('the meeting belongs to another node')
+    this.#deps.onEnded(this)
+    void this.#guarded(this.#taping.stop())
+    void this.#guarded(this.#room?.then(room => this.#deps.media.shut(room)))
   }
 
   /** Ends one member's dialog. */
@@ -210,7 +282,8 @@ export class Meeting {
     const one = this.#people.get(id)
     if (one === undefined || one.muted === muted) return
     one.muted = muted
-    await this.#deps.media.join(one.dialog.leg, await this.#open(), { muted, name: one.person.user })
+    this.#deps.keep(this, one)
+    if (!one.away) await this.#deps.media.join(one.dialog.leg, await this.#open(), { muted, name: one.person.user })
     this.#changed(muted ? 'muted' : 'unmuted', one.person.user)
     this.playTo(one, muted ? 'muted' : 'unmuted')
     this.#show()
@@ -254,26 +327,22 @@ export class Meeting {
 
   /** Notes that somebody is being rung; the signal says when not to ring any more. Undefined: that is so already. */
   startRinging(person: Person): AbortSignal | undefined {
-    if (this.ended || this.#ringing.has(person.user)) return undefined
-    const abort = new AbortController()
-    this.#ringing.set(person.user, { person, abort })
+    const signal = this.ended ? undefined : this.#rings.add(person)
+    if (signal === undefined) return undefined
     this.#show()
     this.#lookWaiting()
-    return abort.signal
+    return signal
   }
 
   stopRinging(user: string): void {
-    const one = this.#ringing.get(user)
-    if (one === undefined) return
-    this.#ringing.delete(user)
-    one.abort.abort()
+    if (!this.#rings.stop(user)) return
     this.#show()
     this.#lookWaiting()
   }
 
   /** A tone for one member. */
   playTo(one: Participant, prompt: Prompt): void {
-    void this.#tones.play({ leg: one.dialog.leg }, prompt)
+    if (!one.away) void this.#tones.play({ leg: one.dialog.leg }, prompt)
   }
 
   /** Takes a client's word for whether it can send to the others directly. */
@@ -282,16 +351,17 @@ export class Meeting {
     one.wantsMesh = mesh
     await one.learnMesh(this.#deps.isGruu)
     this.shape.setMesh(one.id, one.mesh)
+    this.#deps.keep(this, one)
     this.#show()
   }
 
   /** Ends it for all; resolves when all have been told. */
   async end(why: string): Promise<void> {
     if (this.ended) return
+    if (!this.#deps.owns(this.id)) return this.lose()
     this.ended = true
     this.shape.close()
-    for (const { abort } of this.#ringing.values()) abort.abort()
-    this.#ringing.clear()
+    this.#rings.clear()
     const last = this.people
     this.#people.clear()
     const seconds = (this.#deps.now() - this.began) / 1000
@@ -314,8 +384,10 @@ export class Meeting {
       one.resting = undefined
       one.held = audio?.direction === 'recvonly' || audio?.direction === 'inactive'
       this.shape.noteFlowing(one.id)
+      this.#deps.keep(this, one)
       this.#show()
     })
+    dialog.on('renewed', () => this.#deps.keep(this, one))
     dialog.on('media', event => this.#onMedia(one, event))
   }
 
@@ -335,13 +407,13 @@ export class Meeting {
     this.#lookWaiting()
     if (this.#people.size === 0) return this.lookEmpty()
     this.#announce('left')
-    if (this.#people.size === 1 && this.#ringing.size === 0) this.playTo(this.people[0]!, 'alone')
+    if (this.#people.size === 1 && this.#rings.size === 0) this.playTo(this.people[0]!, 'alone')
   }
 
   /** Who is alone while others are rung hears that they are, and in the end that nobody came. */
   #lookWaiting(): void {
     const only = this.#people.size === 1 ? this.people[0] : undefined
-    const waited = this.#tones.wait(this.#ringing.size > 0 ? only?.dialog.leg : undefined)
+    const waited = this.#tones.wait(this.#rings.size > 0 && !only?.away ? only?.dialog.leg : undefined)
     if (waited && only) this.playTo(only, 'alone')
   }
 
@@ -369,7 +441,7 @@ export class Meeting {
 
   async #flow(id: number, on: boolean): Promise<boolean> {
     const one = this.#people.get(id)
-    if (one === undefined) return false
+    if (one === undefined || one.away) return false
     const { dialog, resting = this.#deps.media.streams(one.dialog.leg) } = one
     if (on) {
       const worked = await dialog.renegotiate({ streams: resting })
@@ -394,6 +466,7 @@ export class Meeting {
   }
 
   #show(urgency?: 'now' | 'speaker'): void {
+    if (urgency !== 'speaker') this.#deps.keep(this)
     this.#deps.board.show(() => rosterOf(this, this.#deps.domain, leg => this.#deps.media.streams(leg)), urgency)
   }
 }

@@ -1,5 +1,6 @@
 import type { Topology } from '../events.ts'
 import type { RosterTopology } from './roster.ts'
+import type { ShapeSnapshot } from './snapshot.ts'
 import { chooseTopology, type ShapeChoice, type ShapeLimits } from './topology.ts'
 
 // Carries out what topology.ts chooses, make before break (docs/meetings.md, Shapes): clients are told to build the new
@@ -97,6 +98,30 @@ export class Shape {
     this.#lastCame = Date.now()
     this.#forgetFailures()
     this.#step()
+  }
+
+  /** Goes on as it was on another node; who takes part follows by `restore`, and `check` begins. */
+  goOn({ settled, meshed, epoch }: ShapeSnapshot): void {
+    this.#settled = settled
+    this.#meshed = [...meshed]
+    this.#epoch = epoch + 1
+  }
+
+  /** Somebody of another node, whose leg is not here yet. */
+  restore(id: number, { mesh, plain }: { mesh: boolean; plain: boolean }): void {
+    this.#members.set(id, { id, mesh, plain, flowing: false, report: undefined })
+    this.#lastCame = Date.now()
+  }
+
+  /** The leg of such a one carries media now. */
+  came(id: number): void {
+    this.noteFlowing(id)
+    if (this.#settled !== 'sfu' && this.#change === undefined) this.#rest()
+    this.#step()
+  }
+
+  snapshot(): ShapeSnapshot {
+    return { settled: this.#settled, meshed: this.#meshed, epoch: this.#epoch }
   }
 
   remove(id: number): void {

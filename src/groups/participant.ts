@@ -28,6 +28,8 @@ export class Participant {
   held = false
   /** What its leg carried before it was put to rest. */
   resting: Stream[] | undefined
+  /** What its leg carried on the node that is gone, until its client has come here. */
+  lines: readonly Stream[] | undefined
   keys: Keys
   /** Resolves when it is in. */
   ready: Promise<void> = Promise.resolve()
@@ -45,6 +47,11 @@ export class Participant {
 
   get profile(): Profile {
     return this.dialog.dialog.end.profile
+  }
+
+  /** Its client has not come here yet from the node that is gone. */
+  get away(): boolean {
+    return this.lines !== undefined
   }
 
   /** Goes on in another dialog. */
@@ -77,7 +84,7 @@ export class Participant {
 
   /** Tells an aware client whom an m-line shows; what changes while it is being told is told next. */
   async show(what: 'tile' | 'slot', mid: string, member: number | null): Promise<void> {
-    if (!this.aware) return
+    if (!this.aware || this.away) return
     this.#news[`${what}s`][mid] = member
     if (this.#telling) return
     this.#telling = true

@@ -61,9 +61,20 @@ export interface MemberSnapshot {
   mesh: boolean
   /** URI of its Contact, by which the roster names it. */
   contact: string
-  /** m-lines that it had before its leg was put to rest. */
-  resting: readonly Stream[] | undefined
+  /** m-lines of its leg, as we would write them; of one that was put to rest those that it had before. */
+  streams: readonly Stream[]
   leg: LegSnapshot
+}
+
+/** By these the replication finds what is kept of a meeting. No dialog's name has spaces. */
+export const meetingName = (meeting: string) => `meeting ${meeting}`
+export const memberName = (meeting: string, id: number) => `meeting ${meeting} ${id}`
+/** The id under which a member is kept; a meeting has its own. */
+export const memberItem = (meeting: string, id: number) => `${meeting}.${id}`
+/** The meeting and, of a member, its id. */
+export function readItem(item: string): { meeting: string; member: number | undefined } {
+  const [meeting = '', member] = item.split('.')
+  return { meeting, member: member === undefined ? undefined : Number(member) }
 }
 
 const version = 1
@@ -89,7 +100,7 @@ const shapeShape: Shape = { settled: 'string', meshed: 'list', epoch: 'number' }
 const groupShape: Shape = { name: 'string', members: 'list', moderators: 'list', ring: 'string' }
 const memberShape: Shape = {
   meeting: 'string', id: 'number', person: 'object', joining: 'string', since: 'string', muted: 'boolean',
-  held: 'boolean', aware: 'boolean', wantsMesh: 'boolean', mesh: 'boolean', contact: 'string', leg: 'object',
+  held: 'boolean', aware: 'boolean', wantsMesh: 'boolean', mesh: 'boolean', contact: 'string', streams: 'list', leg: 'object',
 } // biome-ignore format: one table
 const personShape: Shape = { user: 'string', displayName: 'string', moderator: 'boolean' }
 const legShape: Shape = {
@@ -115,9 +126,8 @@ export function decodeMeeting(text: string): MeetingSnapshot | undefined {
 export function decodeMember(text: string): MemberSnapshot | undefined {
   const value = unpack(text)
   if (!fits(value, memberShape) || !isReadable(value['version'])) return undefined
-  const { person, joining, leg, resting } = value
+  const { person, joining, leg } = value
   if (!fits(person, personShape) || (joining !== 'dialed-in' && joining !== 'dialed-out')) return undefined
-  if (resting !== undefined && !Array.isArray(resting)) return undefined
   if (!fits(leg, legShape) || !fits(leg['dialog'], dialogShape)) return undefined
   if (!fits(leg['party'], partyShape) || !fits(leg['device'], deviceShape)) return undefined
   const { dialog, refreshes, localSdp, ...rest } = leg

@@ -1,0 +1,241 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Leg } from '../calls/leg.ts'
+import type { LocalDialog } from '../calls/local.ts'
+import type { Seek } from '../calls/seek.ts'
+import type { LegSnapshot } from '../calls/snapshot.ts'
+import type { Home, MeetingsHere } from '../calls/takeover.ts'
+import type { Replaces } from '../calls/transfer.ts'
+import type { Members } from '../cluster/members.ts'
+import type { Replication, Taken } from '../cluster/replication.ts'
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { EngineDialogs } from '../sip/dialogs.ts'
+import type { Meeting } from './meeting.ts'
+import type { Participant } from './participant.ts'
+import {
+  decodeMeeting,
+  decodeMember,
+  type MeetingSnapshot,
+  type MemberSnapshot,
+  meetingName,
+  memberItem,
+  memberName,
+  readItem,
+} from './snapshot.ts'
+import { meetingType } from './wish.ts'
+
+// Meetings of other nodes come here when their node dies, or when a request for one of their dialogs arrives. The meeting
+// itself is taken first, and whoever has it takes its members.
+
+export interface AdoptionDeps {
+  replication: Replication
+  dialogs: EngineDialogs
+  members: Pick<Members, 'life' | 'onDeath'>
+  seek: Seek
+  /** The meeting with that id here. */
+  find(meeting: string): Meeting | undefined
+  /** Those that are here. */
+  list(): Iterable<Meeting>
+  /** Begins a meeting as it was; where another one is going on at its address by now, that one. */
+  open(was: MeetingSnapshot): Meeting
+  /** The dialog of a member, that is installed in the engine. */
+  restore(meeting: Meeting, member: number, was: LegSnapshot, contact: string): LocalDialog
+  sessionExpires: number
+  log: Logger
+}
+
+export interface Adoption extends MeetingsHere {
+  /** Takes all meetings of a dead life; how many. */
+  adopt(life: string): Promise<number>
+  close(): void
+}
+
+// What two nodes have taken at once, a meeting and its members, comes together in so many looks.
+const looks = 10
+const lookMs = 150
+// A browser whose page lives comes back within some seconds.
+const browserSeconds = 60
+const phoneSeconds = 300
+
+/** Goes on with meetings of nodes that are gone. */
+export function createAdoption(deps: AdoptionDeps): Adoption {
+  const { replication, dialogs, members, seek, log } = deps
+  /** Members that are ours before their meeting is here, by their items. */
+  const waiting = new Map<string, Taken>()
+  const restoring = new Map<string, Promise<Meeting | undefined>>()
+  const stops = [
+    members.onDeath(({ life, node }) => {
+      if (replication.strategy !== 'hot-standby') return
+      adopt(life).catch((error: unknown) => log.error({ err: error, node }, 'meetings could not be taken over'))
+    }),
+    replication.onLost((kind, item) => {
+      if (kind === 'meeting') letGo(deps.find(readItem(item).meeting))
+    }),
+  ]
+
+  /** Somebody else has it since we were away. */
+  function letGo(meeting: Meeting | undefined): void {
+    const ids = meeting?.people.map(({ dialog }) => dialog.id) ?? []
+    meeting?.lose()
+    for (const id of ids) dialogs.forget(id).catch((error: unknown) => log.error({ err: error }, 'not forgotten'))
+  }
+
+  async function adopt(life: string): Promise<number> {
+    const began = performance.now()
+    const ids = new Set<string>()
+    const own = new Map<string, Taken>()
+    for await (const taken of replication.adopt(life, 'meeting')) {
+      const { meeting, member } = readItem(taken.id)
+      ids.add(meeting)
+      if (member === undefined) own.set(meeting, taken)
+      else waiting.set(taken.id, taken)
+    }
+    await Promise.all([...ids].map(id => bring(id, own.get(id))))
+    if (ids.size > 0)
+      log.warn({ life, meetings: ids.size, ms: Math.round(performance.now() - began) }, 'meetings taken over')
+    return ids.size
+  }
+
+  /** The meeting of that id, here; once for all who ask at the same time. */
+  function bring(id: string, taken?: Taken): Promise<Meeting | undefined> {
+    const under = restoring.get(id)
+    if (under !== undefined) return under
+    const made = restore(id, taken)
+      .catch((error: unknown) => {
+        if (!(error instanceof Refusal)) log.error({ err: error, meeting: id }, 'a meeting could not be taken over')
+        else log.warn({ why: error.message, meeting: id }, 'a meeting could not be taken over')
+        return undefined
+      })
+      .finally(() => restoring.delete(id))
+    restoring.set(id, made)
+    return made
+  }
+
+  async function restore(id: string, given: Taken | undefined): Promise<Meeting | undefined> {
+    const here = deps.find(id)
+    const taken = given ?? (here === undefined ? await replication.takeOver(meetingName(id)) : undefined)
+    const was = taken && 'snapshot' in taken ? decodeMeeting(taken.snapshot) : undefined
+    if (here === undefined && was === undefined) {
+      log.warn({ meeting: id }, 'there is no such meeting to take over, or another node has it')
+      await giveBack(id)
+      return undefined
+    }
+    const meeting = here ?? deps.open(was!)
+    const found = await Promise.all((was?.members ?? []).map(member => takeMember(id, member)))
+    found.push(...takeWaiting(id))
+    const came = await Promise.all(found.map(one => one && takeIn(meeting, one)))
+    // Those of a meeting that went on in another one are kept with that.
+    if (meeting.id !== id) await replication.end('meeting', id)
+    meeting.goOn(was?.recording === true)
+    meeting.log.info({ members: came.filter(Boolean).length, in: meeting.id }, 'meeting taken over')
+    return meeting
+  }
+
+  /** Members that were taken for a meeting that another node has. */
+  async function giveBack(id: string): Promise<void> {
+    await Promise.all(takeWaiting(id).map(taken => replication.release('meeting', taken.id)))
+  }
+
+  function takeWaiting(id: string): Taken[] {
+    const found = [...waiting.values()].filter(taken => readItem(taken.id).meeting === id)
+    for (const { id: item } of found) waiting.delete(item)
+    return found
+  }
+
+  async function takeMember(meeting: string, id: number): Promise<Taken | undefined> {
+    const item = memberItem(meeting, id)
+    for (let look = 0; look < looks; look++) {
+      const mine = waiting.get(item)
+      if (mine !== undefined) {
+        waiting.delete(item)
+        return mine
+      }
+      const taken = await replication.takeOver(memberName(meeting, id))
+      if (taken === undefined || 'snapshot' in taken) return taken
+      await wait(lookMs, undefined, { ref: false })
+    }
+    return undefined
+  }
+
+  async function takeIn(meeting: Meeting, taken: Taken): Promise<boolean> {
+    const was = decodeMember(taken.snapshot)
+    if (was === undefined) {
+      meeting.log.error({ member: taken.id, from: taken.from }, 'the state of a member cannot be read')
+      return false
+    }
+    const moves = was.meeting !== meeting.id
+    if (!moves && meeting.member(was.id) !== undefined) return true
+    try {
+      await dialogs.install(was.leg.dialog)
+      const id = moves ? meeting.reserve({ ...was.person, moderator: true }) : was.id
+      const dialog = deps.restore(meeting, id, was.leg, was.contact)
+      const one = meeting.takeIn(was, dialog, id)
+      if (moves) meeting.arrived(id)
+      call(meeting, one, was)
+    } catch (error) {
+      meeting.log.error({ err: error, member: taken.id }, 'a member could not be taken over')
+      return false
+    }
+    if (moves) await replication.end('meeting', taken.id)
+    return true
+  }
+
+  /** Tells a client where its meeting is now, as soon as there is a way to it. */
+  function call(meeting: Meeting, one: Participant, was: MemberSnapshot): void {
+    const { dialog } = one
+    const browser = one.profile === 'webrtc'
+    const session = was.leg.dialog.session?.interval ?? deps.sessionExpires
+    void seek.seek({
+      leg: dialog.dialog,
+      was: was.leg,
+      log: meeting.log,
+      seconds: browser ? browserSeconds : Math.min(session, phoneSeconds),
+      ended: () => dialog.ended || !one.away || one.dialog !== dialog,
+      ask: () => (browser && one.aware ? rejoin(one, dialog) : dialog.bring()),
+      lost: why => void dialog.bye({}, why),
+    })
+    dialog.once('ended', () => seek.forget(dialog.dialog))
+  }
+
+  /** A browser that knows docs/meetings.md comes by a new dialog: it needs a new connection for its media in any case. */
+  async function rejoin(one: Participant, dialog: LocalDialog): Promise<number> {
+    const headers = { 'Content-Type': meetingType }
+    const { status } = await dialog.dialog.send('INFO', { headers, body: '{"rejoin":true}' })
+    if (status >= 300) return status === 481 || status === 408 ? status : dialog.bring()
+    const late = () => one.away && one.dialog === dialog && void dialog.bye({}, 'did not come back')
+    const timer = setTimeout(late, browserSeconds * 1000).unref()
+    dialog.once('ended', () => clearTimeout(timer))
+    return status
+  }
+
+  const homeOf = (meeting: Meeting): Home => ({
+    locate(replaces) {
+      const leg = legOf(meeting, replaces)
+      return leg && { leg }
+    },
+    isOurs: () => replication.owns('meeting', meeting.id),
+  })
+
+  function legOf(meeting: Meeting, replaces: Replaces): Leg | undefined {
+    return meeting.people.find(({ dialog }) => dialog.dialog.isMeantBy(replaces))?.dialog.dialog
+  }
+
+  return {
+    adopt,
+    async take(taken) {
+      const { meeting: id, member } = readItem(taken.id)
+      if (member !== undefined) waiting.set(taken.id, taken)
+      const meeting = await bring(id, member === undefined ? taken : undefined)
+      return meeting && homeOf(meeting)
+    },
+    async find(replaces) {
+      await Promise.all(restoring.values())
+      for (const meeting of deps.list()) if (legOf(meeting, replaces)) return homeOf(meeting)
+      return undefined
+    },
+    close() {
+      for (const stop of stops) stop()
+      seek.close()
+    },
+  }
+}
