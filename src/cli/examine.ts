@@ -2,10 +2,13 @@ import { X509Certificate } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { promises as dns } from 'node:dns'
 import { existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Config } from '../config/schema.ts'
+import { Refusal } from '../errors.ts'
+import { createEvents } from '../events.ts'
+import { createSilentLog } from '../log.ts'
 import { probeFreeSwitch } from '../media/freeswitch-probe.ts'
 import { type Found, findWorker, WrongWorker } from '../media/worker/find.ts'
 import { takeLock } from '../media/worker/lock.ts'
@@ -202,25 +205,21 @@ export async function checkStore(config: Config): Promise<Finding> {
     }
   }
   if (config.store.redis === '') return good('store', 'embedded')
-  return checkRedis(new URL(config.store.redis))
+  return checkRedis(config.store)
 }
 
-async function checkRedis(url: URL): Promise<Finding> {
-  const at = `${url.hostname}:${url.port || 6379}`
+/** Logs in as the server does, through Sentinels or to a whole Cluster, and writes. */
+async function checkRedis(config: Config['store']): Promise<Finding> {
+  const { createRedisLink } = await import('../redis/link.ts')
   try {
-    const socket = connect(Number(url.port || 6379), url.hostname)
-    const answer = await withTimeout(
-      new Promise<string>((done, failed) => {
-        socket.once('error', failed)
-        socket.once('data', data => done(data.toString('latin1')))
-        socket.write('PING\r\n')
-      }),
-      3000,
-    ).finally(() => socket.destroy())
-    if (/^(\+PONG|-NOAUTH)/.test(answer)) return good('store', `Redis answers at ${at}`)
-    return bad('store', `what listens at ${at} is no Redis`, 'check store.redis')
+    const link = createRedisLink({ config, events: createEvents(), log: createSilentLog() })
+    const serves = await link.ready()
+    const why = link.why()
+    await link.close()
+    return serves ? good('store', 'Redis takes what we write') : bad('store', why, 'start it, or check store.redis')
   } catch (error) {
-    return bad('store', `Redis at ${at} does not answer: ${(error as Error).message}`, 'start it, or check store.redis')
+    if (!(error instanceof Refusal)) throw error
+    return bad('store', error.message, 'set store.redis anew')
   }
 }
 

@@ -122,9 +122,10 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
     if (!healthy || closed) return Promise.reject(refusal(reason))
     if (waiting.size >= mostWaiting) return Promise.reject(refusal('too many commands wait for Redis'))
     return new Promise<T>((resolve, reject) => {
-      waiting.add(reject)
       const asked = performance.now()
-      commands(client).then(
+      const answer = commands(client)
+      waiting.add(reject)
+      answer.then(
         value => {
           waiting.delete(reject)
           events.emit('redisAnswered', { ms: performance.now() - asked })
@@ -133,7 +134,7 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
         (error: Error) => {
           // Refused already, together with all that waited.
           if (!waiting.delete(reject)) return
-          if (isBug(error)) {
+          if (error instanceof Refusal || isBug(error)) {
             reject(error)
             return
           }
