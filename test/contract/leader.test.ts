@@ -27,7 +27,7 @@ async function openLink(url = server.url): Promise<RedisLink> {
 }
 
 function open(redis: RedisLink, life: string, prefix: string, more: { may?(): boolean; clock?(): number } = {}) {
-  const leader = createLeader({ life, redis, config: { prefix, heartbeatMs: 20, leaseMs: 200 }, log, ...more })
+  const leader = createLeader({ life, redis, config: { prefix, heartbeatMs: 20, leaseMs: 400 }, log, ...more })
   opened.unshift(leader)
   return leader
 }
@@ -99,8 +99,10 @@ test('two never lead at once while a third one comes and goes, and terms only gr
     }
     await until(() => [...nodes.values()].some(one => one.isLeader()))
     const leading = [...nodes].filter(([, one]) => one.isLeader())
-    assert.equal(leading.length, 1)
-    const [life, leader] = leading[0]!
+    assert.ok(leading.length <= 1)
+    // On a machine that is busy elsewhere its time may be over by now.
+    if (leading[0] === undefined) continue
+    const [life, leader] = leading[0]
     terms.push(leader.term())
     await leader.close()
     nodes.delete(life)
