@@ -7,7 +7,7 @@ import { createDesk } from './desk.ts'
 import { createDirectBus } from './direct-bus.ts'
 import { createLeader, createLoneLeader } from './leader.ts'
 import { createLocalBus } from './local-bus.ts'
-import type { Leader, Members, NodeState, Role } from './members.ts'
+import type { Leader, Member, Members, NodeState, Role } from './members.ts'
 import { createMembers, type MembersStats } from './membership.ts'
 import { createNoMembers } from './no-members.ts'
 import { createNoReplication } from './no-replication.ts'
@@ -87,10 +87,15 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
   }
   const config = { ...cluster, prefix: store.prefix, timeoutMs: store.timeoutMs }
   let members: ReturnType<typeof createMembers> | undefined
-  const others = () =>
-    (members?.list() ?? [])
-      .filter(one => one.life !== life && one.state !== 'down')
-      .map(one => ({ node: one.node, link: one.link }))
+  const others = () => {
+    const newest = new Map<string, Member>()
+    for (const one of members?.list() ?? []) {
+      if (one.node === node || one.state === 'down') continue
+      // Of a node that was started again it is the later life that answers.
+      if ((newest.get(one.node)?.since ?? 0) <= one.since) newest.set(one.node, one)
+    }
+    return [...newest.values()].map(one => ({ node: one.node, link: one.link }))
+  }
   const address = cluster.address || deps.address()
   const desk = createDesk(log)
   const listen = { address, port: cluster.port }

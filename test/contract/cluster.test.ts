@@ -54,6 +54,19 @@ test('after SIGKILL its death is known within a lease, and its calls are adopted
   await b.tell('close')
 })
 
+test('one that is killed and started again at once is known by its new life', { timeout: 20_000 }, async () => {
+  const [a, b] = await startPair()
+  await a.stop()
+  const again = startClusterNode({ name: 'a', redis: redis.url })
+  started.push(again)
+  await b.hears({ life: again.life, state: 'up' })
+  while (typeof (await b.tell('ask', 'a')) === 'string') await ticks(10)
+  assert.deepEqual(await b.tell('ask', 'a'), { from: again.life, question: 'hello' })
+  await b.hears({ dead: a.life })
+  await again.hears({ dead: a.life })
+  await Promise.all([again.tell('close'), b.tell('close')])
+})
+
 test('one that says goodbye is gone at once, and a new life of it is another', { timeout: 20_000 }, async () => {
   const [a, b] = await startPair()
   await a.tell('drain')
