@@ -22,6 +22,7 @@ export interface SharedStoreDeps {
   compareMs?: number
 }
 
+/** The store of a node that shares registrations with others. */
 export type SharedStore = Required<LocationStore>
 
 const pageSize = 200

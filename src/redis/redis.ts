@@ -6,7 +6,7 @@ export type RedisClient = Redis | Cluster
 
 export interface RedisLink {
   /**
-   * Runs commands, bounded by `store.timeoutMs`. Refuses `store-unavailable`: at once while Redis is known to be away,
+   * Runs commands, each bounded by `store.timeoutMs`. Refuses `store-unavailable`: at once while Redis is known to be away,
    * hung, or read-only, so that nothing piles up behind it.
    */
   ask<T>(operation: string, commands: (client: RedisClient) => Promise<T>): Promise<T>
@@ -15,7 +15,10 @@ export interface RedisLink {
    * slot, named by the braces in them.
    */
   script<R>(name: string, lua: string, keys: number): (...keysAndArguments: (string | number)[]) => Promise<R>
-  /** Hears a channel over a second connection; what is published while that is away is missed, and `onBack` says so. */
+  /**
+   * Hears a channel over a second connection. `onBack` is called each time that begins, the first time included: what was
+   * published before may have been missed.
+   */
   subscribe(channel: string, listener: (message: string) => void, onBack?: () => void): Promise<() => void>
   publish(channel: string, message: string): Promise<void>
   /** Walks over all keys that begin with `prefix`, on every master, about `count` at a time. */
