@@ -12,12 +12,6 @@ const aimMs = 2
 const moveMs = 0.2
 /** So many beats in a row with packets at hand: the beat may follow their sender's clock for as long as it likes. */
 const settled = 20
-/**
- * Setting a timer in a thread that has just woken costs as much as reading some packets. While packets drive the beat,
- * the timer stands so far behind it, and is set anew only when a beat has come near it: it is for the moment when nobody
- * sends any more, and the first packet after that is as good.
- */
-const restMs = 44
 
 export interface Ticker {
   /** Calls `tick` every 20 ms until the returned function is called. */
@@ -31,7 +25,6 @@ export function createTicker(now: () => number): Ticker {
   let timer: NodeJS.Timeout | undefined
   let soon: NodeJS.Immediate | undefined
   let due = 0
-  let standsAt = 0
   // Once round and no further while it finds nothing: a beat that went on moving would be too slow.
   let moved = 0
   let inRow = 0
@@ -44,13 +37,8 @@ export function createTicker(now: () => number): Ticker {
   const beat = (time: number) => {
     if (time - due > mostLateMs) due = time
     for (; due <= time; due += tickMs) for (const tick of ticks) tick()
-    const driven = inRow >= settled
-    if (driven && timer && standsAt >= due + earlyMs) return
     clearTimeout(timer)
-    timer = undefined
-    if (ticks.size === 0) return
-    standsAt = driven ? due + restMs : due
-    timer = setTimeout(late, Math.max(0, standsAt - now()))
+    timer = ticks.size > 0 ? setTimeout(late, Math.max(0, due - now())) : undefined
   }
   const late = () => {
     clearImmediate(soon)
@@ -73,7 +61,6 @@ export function createTicker(now: () => number): Ticker {
       if (!timer && ticks.size === 1) {
         due = now() + tickMs
         moved = 0
-        inRow = 0
         timer = setTimeout(late, tickMs)
       }
       return () => {

@@ -31,29 +31,18 @@ test('beats every 20 ms, right after packets that come near its time, and never 
     beats.every(at => at % 20 === 7),
     'in the wake-ups of its packets',
   )
-  // When they stop, it goes on by its own timer, and what had to wait for that is made up for.
-  beats = []
-  pass(8200, () => false)
-  assert.ok(beats[0]! <= 8056, `the first beat after ${beats[0]! - 8000} ms`)
-  assert.ok(beats.length >= 9 && beats.length <= 11, `${beats.length} beats in 200 ms`)
-  const alone = beats.filter(at => at > beats[0]!)
-  assert.ok(
-    alone.every((at, i) => i === 0 || (at - alone[i - 1]! >= 20 && at - alone[i - 1]! <= 21)),
-    'one by one from then on',
-  )
-  pass(8300, ms => ms % 20 === 7)
   // Nor does it go slow for ever in search of packets that never come near its time.
   beats = []
-  pass(18_300, ms => ms % 37 === 0)
-  pass(28_300, () => false)
+  pass(18_000, ms => ms % 37 === 0)
+  pass(28_000, () => false)
   assert.ok(beats.length >= 998 && beats.length <= 1001, `${beats.length} beats in twenty seconds`)
   // Whatever comes, nothing beats twice in its time.
   beats = []
-  pass(30_300, () => true)
+  pass(30_000, () => true)
   assert.ok(beats.length >= 98 && beats.length <= 102, `${beats.length} beats in two seconds`)
   stop()
   beats = []
   ticker.nudge()
-  pass(30_400, ms => ms % 20 === 7)
+  pass(30_100, ms => ms % 20 === 7)
   assert.equal(beats.length, 0)
 })
