@@ -6,7 +6,7 @@ import type { Call } from './call.ts'
 import { asserted, bodyOf } from './headers.ts'
 import type { Leg } from './leg.ts'
 import { isAnchored } from './renegotiate.ts'
-import type { Summon } from './summon.ts'
+import { flowMs, type Summon } from './summon.ts'
 
 // A direct call comes to this server, because it is to be recorded. Two phones follow a re-INVITE each. Of two browsers one
 // comes by a new dialog (summon.ts), and the other follows when its partner's old connection is closed.
@@ -75,13 +75,19 @@ async function moveBrowsers({ summon, domain }: BringDeps, call: Call): Promise<
     .toSorted((a, b) => Number(b.isWebPhone) - Number(a.isWebPhone))
   for (const leg of able) {
     const stay = call.peerOf(leg)
-    const come = stay && (await summon(call, leg, stay))
+    const found = stay && (await summon(call, leg, stay))
     if (call.ended) throw ended()
-    if (!stay || !come) continue
+    if (!stay || !found) continue
+    const { come } = found
+    const flows = Promise.all([found.flows, call.anchor.flows(stay.end, flowMs)])
     const headers = asserted(come.party, domain)
     const status = await Promise.race([join(call, come, stay, headers), wait(followMs, 408, { ref: false })])
     if (call.ended) throw ended()
-    if (status < 300) return call.log.info('media moves from the direct way to this server')
+    if (status < 300) {
+      call.log.info('media moves from the direct way to this server')
+      await flows
+      return
+    }
     throw new Refusal('not-acceptable-here', `${stay.party.user} did not follow to this server (${status})`)
   }
   throw unavailable(

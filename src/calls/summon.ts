@@ -23,11 +23,19 @@ export interface SummonDeps {
  * Calls the device of `leg` once more, to talk with `stay` over this server; resolves with the leg that has taken its place,
  * when its old dialog is over. Undefined: it did not come at once, and all is as it was.
  */
-export type Summon = (call: Call, leg: Leg, stay: Leg) => Promise<Leg | undefined>
+export type Summon = (call: Call, leg: Leg, stay: Leg) => Promise<Come | undefined>
+
+export interface Come {
+  come: Leg
+  /** Resolves when its media flows, or is not waited for any longer. */
+  flows: Promise<void>
+}
 
 // Nobody is to answer that: a program that knows Replaces does it by itself.
 const answerMs = 5000
 const byeMs = 2000
+/** How long media is waited for: some begin their DTLS handshake only when they try for the second time. */
+export const flowMs = 6000
 
 export function createSummon({ srf, ringer, config, domain }: SummonDeps): Summon {
   async function targetOf({ party, device }: Leg): Promise<Target | undefined> {
@@ -46,7 +54,7 @@ export function createSummon({ srf, ringer, config, domain }: SummonDeps): Summo
     }
   }
 
-  function invite(call: Call, leg: Leg, stay: Leg, target: Target): Promise<Leg | undefined> {
+  function invite(call: Call, leg: Leg, stay: Leg, target: Target): Promise<Come | undefined> {
     const headers = {
       ...opening(config, false),
       ...identity(stay.party, domain),
@@ -68,7 +76,8 @@ export function createSummon({ srf, ringer, config, domain }: SummonDeps): Summo
             const come = call.calleeLeg(branch, response, leg.party)
             come.localSdp = branch.body ?? ''
             ack()
-            call.anchor.accept(come.end, response.body).then(() => resolve(come), reject)
+            const flows = call.anchor.flows(come.end, flowMs)
+            call.anchor.accept(come.end, response.body).then(() => resolve({ come, flows }), reject)
           },
           onLate: (...late) => call.onLate(...late),
           onFailure(status) {
@@ -86,12 +95,13 @@ export function createSummon({ srf, ringer, config, domain }: SummonDeps): Summo
     const target = await targetOf(leg)
     if (target === undefined || call.ended) return undefined
     call.leaving = leg
-    const come = await invite(call, leg, stay, target)
-    if (come === undefined) {
+    const found = await invite(call, leg, stay, target)
+    if (found === undefined) {
       call.leaving = undefined
       if (leg.ended) call.end({ status: 487, reason: `hung up (${leg.party.user})` })
       return undefined
     }
+    const { come } = found
     if (call.ended) {
       void come.bye()
       return undefined
@@ -99,6 +109,6 @@ export function createSummon({ srf, ringer, config, domain }: SummonDeps): Summo
     call.replace(leg, come)
     // Its partner can follow when the old connection is closed.
     await Promise.race([leg.bye(), wait(byeMs, undefined, { ref: false })])
-    return come
+    return found
   }
 }

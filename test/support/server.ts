@@ -128,7 +128,7 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
         headers: { authorization: `Bearer ${token}` },
       })
       if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
-      return (await answer.json()) as T
+      return (answer.status === 204 ? undefined : await answer.json()) as T
     },
     stop: () => end('SIGTERM'),
     kill: async () => void (await end('SIGKILL')),

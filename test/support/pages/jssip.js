@@ -5,7 +5,7 @@ const audio = document.createElement('audio')
 audio.autoplay = true
 document.body.append(audio)
 const state = { registered: false, call: 'none', cause: '', ringing: false, held: false, notes: [] }
-let [agent, session, autoAnswer, options] = [undefined, undefined, true, {}]
+let [agent, session, autoAnswer, giveWay, options] = [undefined, undefined, true, true, {}]
 
 function follow(one) {
   session = one
@@ -14,12 +14,13 @@ function follow(one) {
   one.on('progress', () => (state.ringing = true))
   one.on('accepted', () => (state.call = 'accepted'))
   one.on('confirmed', () => (state.call = 'confirmed'))
-  one.on('ended', event => Object.assign(state, { call: 'ended', cause: event.cause }))
+  // One that another has taken the place of ends without a word.
+  one.on('ended', event => session === one && Object.assign(state, { call: 'ended', cause: event.cause }))
   one.on('failed', event => Object.assign(state, { call: 'failed', cause: event.cause, status: event.message?.status_code }))
   one.on('hold', event => (state.held = event.originator))
   one.on('unhold', () => (state.held = false))
   one.on('newDTMF', event => event.originator === 'remote' && state.notes.push(`info ${event.dtmf.tone}`))
-  one.on('replaces', event => event.accept())
+  if (giveWay) one.on('replaces', event => event.accept())
   const listen = connection =>
     connection.addEventListener('track', ({ streams, track }) => {
       audio.srcObject = streams[0] ?? new MediaStream([track])
@@ -56,6 +57,8 @@ window.client = {
     agent.call(target, { mediaConstraints: { audio: true, video }, extraHeaders: headers, ...options })
   },
   answering: on => (autoAnswer = on),
+  // Without a listener JsSIP says nothing at all to an INVITE with Replaces, though it has said that it knows it.
+  givingWay: on => (giveWay = on),
   answer: () => session.answer({ mediaConstraints: { audio: true, video: false }, ...options }),
   hangUp: () => session.terminate(),
   hold: async () => (await free()) && session.hold(),
