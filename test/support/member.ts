@@ -65,6 +65,8 @@ export class Member {
   readonly #seen = new Set<string>()
   #send: (text: string) => void = () => undefined
   #close: () => void = () => undefined
+  /** Over UDP: to another port. */
+  #turn: ((port: number) => void) | undefined
   #via = ''
   #rtp: RtpPhone | undefined
   #ticking: NodeJS.Timeout | undefined
@@ -88,23 +90,28 @@ export class Member {
   async open(): Promise<void> {
     const { server, browser } = this.#options
     if (browser) {
-      const socket = new WebSocket(`ws://127.0.0.1:${server.ports.http}/sip`, 'sip')
-      await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject))
-      socket.on('message', bytes => this.#take(readMessage(String(bytes))))
+      await this.#connect(server.ports.http)
       const host = `${unique()}.invalid`
       this.#via = `SIP/2.0/WS ${host}`
       this.contact = `sip:${unique()}@${host};transport=ws`
-      this.#send = text => socket.send(text)
-      this.#close = () => socket.terminate()
     } else {
       const peer = await createUdpPeer(server.ports.sip, message => this.#take(message))
       this.#via = `SIP/2.0/UDP 127.0.0.1:${peer.port}`
       this.contact = `sip:${this.user}@127.0.0.1:${peer.port}`
       this.#send = text => peer.send(text)
       this.#close = () => peer.close()
+      this.#turn = port => peer.turnTo?.(port)
       this.#rtp = await createRtpPhone({ tone: this.tone })
     }
     await this.#register()
+  }
+
+  async #connect(port: number): Promise<void> {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/sip`, 'sip')
+    await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject))
+    socket.on('message', bytes => this.#take(readMessage(String(bytes))))
+    this.#send = text => socket.send(text)
+    this.#close = () => socket.terminate()
   }
 
   async #register(): Promise<void> {
@@ -117,6 +124,14 @@ export class Member {
     if (answer.status !== 200) throw new Error(`${this.user}: REGISTER ${answer.status}`)
     const gruu = /pub-gruu="([^"]+)"/.exec(answer.header('Contact'))?.[1]
     if (gruu) this.contact = gruu
+  }
+
+  /** From now on it talks to another node. As a browser it connects and registers there, since its connection is gone. */
+  async turnTo(server: TestServer): Promise<void> {
+    this.#turn?.(server.ports.sip)
+    if (this.#turn !== undefined) return
+    await this.#connect(server.ports.http)
+    await this.#register()
   }
 
   /** Calls an address of the domain; the final response. */
