@@ -189,8 +189,20 @@ export class RtpPhone {
   /** Takes another source port, as a phone behind a NAT may. */
   async move(): Promise<void> {
     this.#rtp.close()
+    await this.#open(0)
+  }
+
+  /** Has no socket at its port while `meanwhile` goes on. */
+  async away(meanwhile: () => Promise<void>): Promise<void> {
+    const { port } = this
+    await new Promise<void>(resolve => this.#rtp.close(resolve))
+    await meanwhile()
+    await this.#open(port)
+  }
+
+  async #open(port: number): Promise<void> {
     this.#rtp = createSocket(isIPv6(this.address) ? 'udp6' : 'udp4')
-    await new Promise<void>(resolve => this.#rtp.bind(0, this.address, resolve))
+    await new Promise<void>(resolve => this.#rtp.bind(port, this.address, resolve))
     this.#listen(this.#rtp)
   }
 

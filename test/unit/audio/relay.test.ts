@@ -54,6 +54,44 @@ test('after a hold of twelve minutes the stream goes on where real time is', asy
   assert.ok(next.marker)
 })
 
+test('a phone resumes from another port after each hold of twelve minutes, and its old port is nobody’s', async t => {
+  const { one, two, host, advance, phone, counted } = await pair(t)
+  const stranger = await phone()
+  stranger.phone.aim(one.phone.target)
+  for (let round = 1; round <= 3; round++) {
+    await one.phone.talk(2)
+    await two.phone.until(() => two.phone.sounds().length === 4 * round - 2)
+    await host.setPort(one.end, one.phone.remote({ direction: 'sendonly' }))
+    advance(12 * minutes)
+    await one.phone.move()
+    await host.setPort(one.end, one.phone.remote())
+    await one.phone.talk(2)
+    await two.phone.until(() => two.phone.sounds().length === 4 * round)
+    await two.phone.talk(2)
+    await one.phone.until(() => one.phone.sounds().length === 2 * round)
+    advance(latchWindowMs)
+    await stranger.phone.talk(2)
+    await counted('dropped', 2 * round)
+  }
+  assert.ok(isContinuous(two.phone.heard))
+  assert.equal((await host.stats()).packets.dropped, 6)
+})
+
+test('a phone that closes its port for a moment hears again when it is back', async t => {
+  const { one, two, host, counted } = await pair(t)
+  await Promise.all([one.phone.talk(2), two.phone.talk(2)])
+  await one.phone.until(() => one.phone.sounds().length === 2)
+  await one.phone.away(async () => {
+    const taken = (await host.stats()).packets.in
+    await two.phone.talk(5)
+    await counted('in', taken + 5)
+  })
+  await two.phone.talk(3)
+  await one.phone.until(() => one.phone.sounds().length === 5)
+  await one.phone.talk(2)
+  await two.phone.until(() => two.phone.sounds().length === 4)
+})
+
 test('another SSRC, a restart of the numbers and another linked phone are no jump for the listener', async t => {
   const { one, two, host, phone, advance } = await pair(t)
   await one.phone.talk(5)
