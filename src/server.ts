@@ -6,8 +6,10 @@ import { createAuth } from './auth/auth.ts'
 import { createCalls } from './calls/calls.ts'
 import type { MeetingsHere } from './calls/takeover.ts'
 import { openCertificates } from './certificates/certificates.ts'
+import { createBridge } from './cluster/bridge.ts'
 import { createCluster } from './cluster/cluster.ts'
 import type { Common, createCommon } from './cluster/common.ts'
+import { createNodes } from './cluster/nodes.ts'
 import { createTurn } from './cluster/turn.ts'
 import { openDataDirectory } from './config/data-directory.ts'
 import { projectVersion } from './config/load.ts'
@@ -19,8 +21,8 @@ import { createGroups, type Groups } from './groups/groups.ts'
 import { createSqlGroups } from './groups/groups-sql.ts'
 import { createRecordings, dropFiles } from './groups/recorder.ts'
 import { type Http, startHttp } from './http/http.ts'
-import { parts } from './http/parts.ts'
-import { placesOf, serviceList } from './http/places.ts'
+import { createOwnState, type ServerInfo } from './http/own-state.ts'
+import { otherPlaces, placesOf, serviceList } from './http/places.ts'
 import { writeRunFile } from './http/run-file.ts'
 import { openWebPhone } from './http/web-build.ts'
 import { createJournal } from './location/journal.ts'
@@ -40,20 +42,9 @@ import type { RedisLink } from './redis/redis.ts'
 import { watchDepartures } from './registrar/departures.ts'
 import { createRegistrar } from './registrar/registrar.ts'
 import { installRoutes } from './routes.ts'
-import { formatHost, sameUriText } from './sip/engine/message/uri.ts'
+import { sameUriText } from './sip/engine/message/uri.ts'
 import { connectSip } from './sip/link.ts'
 import { createResolve } from './sip/resolve.ts'
-
-/** Where the server is reached and what it is doing. */
-export interface ServerInfo {
-  name: string
-  domain: string
-  version: string
-  /** `udp 192.0.2.1:5060`, `https 192.0.2.1:443` … */
-  points: string[]
-  parts: Record<string, { on: boolean; why: string }>
-  accounts: number
-}
 
 export interface Server {
   info(): Promise<ServerInfo>
@@ -126,6 +117,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
     }),
   )
   const { members, leader, bus, replication } = cluster
+  own('bridge', createBridge({ events, bus, members }))
   const location = own(
     'location',
     createWatchdog({
@@ -287,28 +279,17 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
   const routes = { srf: link.srf, auth, registrar, calls, groups, account, isOwn, domain }
   installRoutes({ ...routes, log: log.child({ room: 'routes' }) })
 
-  const health = () => {
-    const reasons = location.healthy() ? [] : [`registrations go on in memory only: ${location.why()}`]
-    return {
-      // Phones register and call without Redis; sending them elsewhere would help nobody.
-      ready: true,
-      degraded: reasons.length > 0,
-      reasons,
-      parts: parts(config, discovery?.name(), media),
-      media: media.state(),
-    }
-  }
-  const info = async (): Promise<ServerInfo> => ({
-    name: discovery?.name() ?? domain,
-    domain,
-    version: projectVersion(),
-    points: [
-      ...link.points().map(p => `${p.protocol} ${formatHost(p.address)}:${p.port}`),
-      ...(http?.points() ?? []).map(p => `${p.secure ? 'https' : 'http'} ${formatHost(p.address)}:${p.port}`),
-    ],
-    parts: parts(config, discovery?.name(), media),
-    accounts: (await accounts.list()).length,
+  const { health, info, figures } = createOwnState({
+    ...{ config, location, bus, media, accounts, link },
+    name: () => discovery?.name(),
+    http: () => http,
   })
+  members.onBeat(figures)
+  const drain = async (limitMs: number) => {
+    await members.drain()
+    return calls.drain(limitMs)
+  }
+  const drainMs = config.cluster.drainSeconds * 1000
   let http: Http | undefined
   places = () => placesOf(config, link.points(), http)
   if (config.http.enabled) {
@@ -332,7 +313,9 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
         records,
         groups: groupStore,
         meetings: groups,
+        otherPlaces: () => otherPlaces(members),
         mediaLoad: () => media.load(),
+        nodes: clustered ? createNodes(cluster, () => drain(drainMs), log.child({ room: 'cluster' })) : undefined,
         storeFigures: () => store.figures?.(),
         recordings,
         health,
@@ -360,10 +343,6 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
     )
   }
   if (http !== undefined) own('run file', writeRunFile(data.path('run.json'), http))
-  const drain = async (limitMs: number) => {
-    await members.drain()
-    return calls.drain(limitMs)
-  }
   return { info, events, oneTimeLink: () => http?.oneTimeLink(), drain }
 }
 

@@ -48,29 +48,26 @@ async function nodesOf(config: Config): Promise<ZoneNode[]> {
   const { udp, tcp, tls } = config.sip
   const ports = { udp, tcp, tls }
   const { name, priority, address } = config.cluster
-  const own = address === '' ? reached(config) : [address]
-  const self: ZoneNode = { name: name === '' ? 'sip' : name, addresses: own, priority, ...ports }
+  const addresses = address === '' ? reached(config) : [address]
+  const self: ZoneNode = { name: name === '' ? 'sip' : name, addresses, priority, ...ports }
   if (name === '') return [self]
   try {
-    const { nodes } = await ask<{ nodes: Member[] }>(config, '/api/nodes')
-    const others = nodes.filter(
-      member => member.node !== name && member.state !== 'down' && member.roles.includes('sip'),
+    const nodes = await ask<Member[]>(config, '/api/nodes')
+    const among = nodes.filter(member => member.state !== 'down' && member.roles.includes('sip') && member.sip !== '')
+    return among.map(member =>
+      member.node === name
+        ? self
+        : { name: member.node, addresses: [hostOf(member.sip)], priority: member.priority, ...ports },
     )
-    return [
-      self,
-      ...others.map(member => ({
-        name: member.node,
-        addresses: [member.sip.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')],
-        priority: member.priority,
-        ...ports,
-      })),
-    ]
   } catch (error) {
     if (!(error instanceof NotRunning)) throw error
     remark('No server runs here: only this node is listed. Ask again when all nodes are up.')
     return [self]
   }
 }
+
+/** Of `sip:192.0.2.1:5060;transport=tcp`. */
+const hostOf = (uri: string) => /^sip:\[?([^\];]+?)\]?(:\d+)?(;|$)/.exec(uri)?.[1] ?? ''
 
 function reached(config: Config): string[] {
   return chooseAddresses(allAddresses(), config.network)

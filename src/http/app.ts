@@ -79,7 +79,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
   addRedeem(app, deps)
   addRecordings(app, deps, parts.guard, parts.phones)
   addCallRecording(app, deps, parts.guard, parts.phones)
-  await addWeb(app, deps.web)
+  await addWeb(app, deps.web, deps.otherPlaces)
   await app.register(async api => {
     api.addHook('onRequest', parts.guard.demandAdmin)
     addStatus(api, deps)

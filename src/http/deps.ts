@@ -75,6 +75,8 @@ export interface HttpDeps {
   groups: GroupStore
   /** The nodes of the cluster; undefined for a node by itself. */
   nodes?: Nodes | undefined
+  /** `host:port` of HTTPS of the other nodes that are up: the page of the web phone goes on there when this one dies. */
+  otherPlaces?(): readonly string[]
   meetings: Pick<Groups, 'list' | 'act'>
   recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health

@@ -16,6 +16,7 @@ const hello = object({
   version: string(),
   securePort: nullable(integer(), { description: 'Port of HTTPS; null when it is off.' }),
   ownAuthority: boolean({ description: 'The certificate is of this server’s own authority: see /trust.' }),
+  others: array(string({ description: '`host:port` of HTTPS of another node of the same cluster.' })),
 })
 const proof = object(
   { proof: string({ maxLength: 2000, description: 'A digest answer (RFC 7616) to the challenge.' }) },
@@ -44,7 +45,16 @@ const past = object({
 
 type Deps = Pick<
   HttpDeps,
-  'accounts' | 'groups' | 'auth' | 'domain' | 'info' | 'certificates' | 'registrations' | 'records' | 'calls'
+  | 'accounts'
+  | 'groups'
+  | 'auth'
+  | 'domain'
+  | 'info'
+  | 'certificates'
+  | 'registrations'
+  | 'records'
+  | 'calls'
+  | 'otherPlaces'
 >
 
 /**
@@ -65,7 +75,8 @@ export function addPhone(
     async () => {
       const { name, domain, version } = await deps.info()
       const securePort = points().find(point => point.secure)?.port ?? null
-      return { name, domain, version, securePort, ownAuthority: deps.certificates.caPem() !== undefined }
+      const others = [...(deps.otherPlaces?.() ?? [])]
+      return { name, domain, version, securePort, ownAuthority: deps.certificates.caPem() !== undefined, others }
     },
   )
   const limit = { rateLimit: { max: mostProofs, timeWindow: 60_000 } }

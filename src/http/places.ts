@@ -1,3 +1,4 @@
+import type { Members } from '../cluster/members.ts'
 import { projectVersion } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import type { ServiceInfo } from '../discovery/discovery.ts'
@@ -16,6 +17,15 @@ export function placesOf(config: Config, points: ReturnType<SipLink['points']>, 
     sip: sip === undefined ? '' : `sip:${formatHost(sip.address)}:${sip.port};transport=tcp`,
     http: api === undefined ? '' : `https://${formatHost(api.address)}:${api.port}`,
   }
+}
+
+/** `host:port` of HTTPS of the other nodes that may be asked. */
+export function otherPlaces(members: Pick<Members, 'list' | 'node'>): string[] {
+  return members
+    .list()
+    .filter(({ node, state, http }) => node !== members.node && state !== 'down' && http !== '')
+    .toSorted((a, b) => a.priority - b.priority)
+    .map(({ http }) => http.replace('https://', ''))
 }
 
 /** What the local network is told of this server (RFC 6763). */

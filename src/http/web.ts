@@ -10,12 +10,16 @@ import type { WebPhone } from './web-build.ts'
 const year = 31_536_000
 
 /** The web phone at `/`: its page, its hashed files (kept for ever by browsers) and what has to be asked for each time. */
-export async function addWeb(app: FastifyInstance, web: WebPhone): Promise<void> {
+export async function addWeb(
+  app: FastifyInstance,
+  web: WebPhone,
+  others: () => readonly string[] = () => [],
+): Promise<void> {
   const schema = { hide: true }
   await app.register(fastifyStatic, { root: web.folder, serve: false, cacheControl: false, etag: true })
   const page = (request: FastifyRequest, reply: FastifyReply) => {
     if (web.state() === 'preparing' || web.state() === 'failed') return reply.code(503).send(waiting(web, reply))
-    reply.header('content-security-policy', policy(request)).header('cache-control', 'no-cache')
+    reply.header('content-security-policy', policy(request, others())).header('cache-control', 'no-cache')
     return reply.sendFile('index.html')
   }
   for (const path of ['/', '/join']) app.get(path, { schema }, page)
@@ -50,14 +54,14 @@ const mostServers = 16
 
 /**
  * The page may load nothing from anywhere else, and connect only to this server and to those that its user has entered
- * as a profile: the page names them in a cookie. Older Safari does not count WebSockets as `'self'`.
+ * as a profile: the page names them in a cookie. The other nodes are what it goes on with when this one dies. Older Safari does not count WebSockets as `'self'`.
  */
-function policy(request: FastifyRequest): string {
+function policy(request: FastifyRequest, others: readonly string[]): string {
   const named = (readPlainCookie(request, 'vaartha-servers') ?? '').split('~').slice(0, mostServers)
   const own = request.headers.host?.toLowerCase() ?? ''
   const places = [
     ...(server.test(own) ? [`ws://${own}`, `wss://${own}`] : []),
-    ...named.filter(name => server.test(name)).map(name => `wss://${name}`),
+    ...[...named, ...others].filter(name => server.test(name)).map(name => `wss://${name}`),
   ]
   return [
     "default-src 'none'",
