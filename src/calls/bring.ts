@@ -67,6 +67,7 @@ async function follow(call: Call, leg: Leg, partner: Leg): Promise<void> {
 
 // The other browser may take so long; when it follows later, the two hear each other again all the same.
 const followMs = 10_000
+const soonMs = 1000
 
 async function moveBrowsers({ summon, domain }: BringDeps, call: Call): Promise<void> {
   // Our own web phone answers at once; another program may know Replaces only by name.
@@ -79,13 +80,15 @@ async function moveBrowsers({ summon, domain }: BringDeps, call: Call): Promise<
     if (call.ended) throw ended()
     if (!stay || !found) continue
     const { come } = found
-    const flows = Promise.all([found.flows, call.anchor.flows(stay.end, flowMs)])
+    const flows = call.anchor.flows(stay.end, flowMs)
     const headers = asserted(come.party, domain)
     const status = await Promise.race([join(call, come, stay, headers), wait(followMs, 408, { ref: false })])
     if (call.ended) throw ended()
     if (status < 300) {
       call.log.info('media moves from the direct way to this server')
       await flows
+      // This one began earlier. Media that is there before its line is told of here by nobody.
+      await Promise.race([found.flows, wait(soonMs, undefined, { ref: false })])
       return
     }
     throw new Refusal('not-acceptable-here', `${stay.party.user} did not follow to this server (${status})`)
