@@ -89,6 +89,7 @@ async function moveBrowsers({ summon, domain }: BringDeps, call: Call): Promise<
       await flows
       // This one began earlier. Media that is there before its line is told of here by nobody.
       await Promise.race([found.flows, wait(soonMs, undefined, { ref: false })])
+      if (call.ended) throw ended()
       return
     }
     throw new Refusal('not-acceptable-here', `${stay.party.user} did not follow to this server (${status})`)
