@@ -11,6 +11,8 @@ export interface PairPlace {
   port: number
   /** SIP port of node a; b has one hundred more. */
   sip: number
+  /** HTTP port of node a, HTTPS is the next one, b has one hundred more; absent: what is configured, and 8180 for b. */
+  http?: number
 }
 
 export interface PairProgram {
@@ -45,9 +47,7 @@ function redis({ directory, secret, port }: PairPlace, name: 'redis' | 'replica'
     `requirepass ${secret}`,
     `masterauth ${secret}`,
     'appendonly yes',
-    `appenddirname ${name}-aof`,
-    `dbfilename ${name}.rdb`,
-    `dir ${quoted(directory)}`,
+    `dir ${quoted(join(directory, name))}`,
     ...(name === 'redis' ? [] : [`replicaof 127.0.0.1 ${port}`]),
   ]
   return { name, command: 'redis-server', args: [file], env: {}, files: { [file]: `${lines.join('\n')}\n` } }
@@ -59,7 +59,7 @@ function sentinel({ directory, secret, port }: PairPlace): PairProgram {
     'bind 127.0.0.1',
     `port ${port + 2}`,
     `requirepass ${secret}`,
-    `dir ${quoted(directory)}`,
+    `dir ${quoted(join(directory, 'sentinel'))}`,
     `sentinel monitor ${master} 127.0.0.1 ${port} 1`,
     `sentinel auth-pass ${master} ${secret}`,
     `sentinel down-after-milliseconds ${master} 1000`,
@@ -91,7 +91,7 @@ function nats({ directory, secret, port }: PairPlace): PairProgram {
   }
 }
 
-function node({ directory, secret, port, sip }: PairPlace, name: 'a' | 'b'): PairProgram {
+function node({ directory, secret, port, sip, http }: PairPlace, name: 'a' | 'b'): PairProgram {
   const second = name === 'b'
   const far = (value: number, more: number) => String(value + (second ? more : 0))
   const range = (first: number) => `${far(first, 2000)}-${far(first + 999, 2000)}`
@@ -110,10 +110,16 @@ function node({ directory, secret, port, sip }: PairPlace, name: 'a' | 'b'): Pai
     VAARTHA_MEDIA_PORT: far(44400, 100),
     VAARTHA_MEDIA_RTP_PORTS: range(45000),
     VAARTHA_MEDIA_TRUNK_PORTS: range(46000),
-    // Both on one machine cannot have 80 and 443.
-    ...(second ? { VAARTHA_HTTP_PORT: '8180', VAARTHA_HTTP_SECURE_PORT: '8543' } : {}),
+    ...httpPorts(second, http),
   }
   return { name, command: 'vaartha', args: second ? ['serve', '--quiet'] : ['serve'], env, files: {} }
+}
+
+/** Both on one machine cannot have 80 and 443. */
+function httpPorts(second: boolean, http: number | undefined): Record<string, string> {
+  if (http === undefined) return second ? { VAARTHA_HTTP_PORT: '8180', VAARTHA_HTTP_SECURE_PORT: '8543' } : {}
+  const own = second ? http + 100 : http
+  return { VAARTHA_HTTP_PORT: String(own), VAARTHA_HTTP_SECURE_PORT: String(own + 1) }
 }
 
 const quoted = (text: string) => JSON.stringify(text)

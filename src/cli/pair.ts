@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Command } from 'commander'
@@ -16,6 +16,7 @@ import { remark, say } from './print.ts'
 interface Options {
   port: string
   sip: string
+  http?: string
   restart: string
 }
 
@@ -32,19 +33,29 @@ export function addPair(program: Command, load: Load): void {
     .description('run two nodes with Redis, Sentinel and NATS on this machine; kill one and the calls go on')
     .option('--port <number>', 'first port of Redis, its replica, the Sentinel and NATS, on loopback', '16379')
     .option('--sip <number>', 'SIP port of node a; b has 100 more', '5060')
+    .option('--http <number>', 'HTTP port of node a, HTTPS is the next one; b has 100 more')
     .option('--restart <seconds>', 'start a node again that died, after so long; 0 never', '20')
     .action(async (options: Options) => {
       const { config } = load()
       const directory = resolve(config.data, 'pair')
       mkdirSync(directory, { recursive: true, mode: 0o700 })
-      mkdirSync(join(directory, 'nats'), { recursive: true, mode: 0o700 })
-      const numbers = { port: numberOf(options.port, '--port'), sip: numberOf(options.sip, '--sip') }
-      const programs = pairPrograms({ directory, secret: secretOf(join(directory, 'secret')), ...numbers })
+      const programs = pairPrograms({
+        directory,
+        secret: secretOf(join(directory, 'secret')),
+        port: numberOf(options.port, '--port'),
+        sip: numberOf(options.sip, '--sip'),
+        ...(options.http === undefined ? {} : { http: numberOf(options.http, '--http') }),
+      })
+      for (const { name } of programs) mkdirSync(join(directory, name), { recursive: true, mode: 0o700 })
       await ensurePrograms(
         programs.map(one => one.command),
         directory,
       )
-      await run(programs, numberOf(options.restart, '--restart') * 1000)
+      // Once: a Sentinel writes into its own what it has learnt, and has to find it again after a death.
+      for (const { files } of programs) {
+        for (const [file, text] of Object.entries(files)) writeFileSync(file, text, { mode: 0o600 })
+      }
+      await run(programs, directory, numberOf(options.restart, '--restart') * 1000)
     })
 }
 
@@ -77,28 +88,38 @@ async function ensurePrograms(commands: readonly string[], directory: string): P
 }
 
 /** Starts all, tells what happens to them, and ends when a signal comes. */
-async function run(programs: readonly PairProgram[], restartMs: number): Promise<void> {
+async function run(programs: readonly PairProgram[], directory: string, restartMs: number): Promise<void> {
   const children = new Map<string, ChildProcess>()
+  const ready = new Set<string>()
   let ending = false
 
-  const start = (program: PairProgram): ChildProcess => {
-    for (const [file, text] of Object.entries(program.files)) writeFileSync(file, text, { mode: 0o600 })
-    const child = spawnProgram(program)
-    children.set(program.name, child)
-    for (const stream of [child.stdout!, child.stderr!]) {
-      createInterface({ input: stream }).on('line', line => say(`${program.name.padEnd(8)} ${line}`))
+  const start = (program: PairProgram): void => {
+    const { name, env } = program
+    const child = spawnProgram(program, directory)
+    children.set(name, child)
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream !== null) createInterface({ input: stream }).on('line', line => hear(name, line))
     }
-    child.once('error', error => remark(`${program.name}: ${error.message}`))
+    child.once('error', error => remark(`${name}: ${error.message}`))
     child.once('exit', (code, signal) => {
       if (ending) return
-      remark(`${program.name} ended (${signal ?? `code ${code}`})`)
-      if (restartMs === 0) return
-      remark(`${program.name} is started again in ${restartMs / 1000} s`)
-      setTimeout(() => {
-        if (!ending) start(program)
-      }, restartMs)
+      ready.delete(name)
+      remark(
+        `${name} ended (${signal ?? `code ${code}`})${restartMs > 0 ? `, starts anew in ${restartMs / 1000} s` : ''}`,
+      )
+      if (restartMs > 0) setTimeout(() => ending || start(program), restartMs)
     })
-    return child
+    if (program.command === 'vaartha')
+      remark(`node ${name}: pid ${child.pid}, SIP port ${env['VAARTHA_SIP_UDP']}, data ${env['VAARTHA_DATA']}`)
+  }
+
+  const hear = (name: string, line: string): void => {
+    say(`${name} ${line}`)
+    if (ready.has(name) || !/"msg":"ready"|INFO: ready/.test(line)) return
+    ready.add(name)
+    if (ready.size < 2) return
+    const active = children.get('a')?.pid
+    remark(`Both nodes are ready. Let two phones talk, then: kill -9 ${active} (docs/pair.md, step by step)`)
   }
 
   const signalled = new Promise<void>(done => {
@@ -106,26 +127,25 @@ async function run(programs: readonly PairProgram[], restartMs: number): Promise
   })
   // What the nodes stand on first; they wait for it by themselves, a moment later it is there.
   for (const program of programs) start(program)
-  for (const { name, env } of programs) {
-    if (env['VAARTHA_DATA'] === undefined) continue
-    remark(
-      `node ${name}: pid ${children.get(name)?.pid}, SIP port ${env['VAARTHA_SIP_UDP']}, data ${env['VAARTHA_DATA']}`,
-    )
-  }
-  remark(
-    `To see a call outlive its server: docs/pair.md. In short: kill -9 ${children.get('a')?.pid} while two phones talk.`,
-  )
   await signalled
   ending = true
   for (const name of ['a', 'b', 'nats', 'sentinel', 'replica', 'redis']) await end(children.get(name))
   process.exit(0)
 }
 
-function spawnProgram({ command, args, env }: PairProgram): ChildProcess {
-  const stdio = ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe']
-  if (command !== 'vaartha') return spawn(command, args, { stdio })
-  const all = { ...nodeEnvironment, ...process.env, ...env }
-  return spawn(process.execPath, [...nodeFlags, join(projectRoot, 'src/main.ts'), ...args], { stdio, env: all })
+/** The nodes are heard here; what they stand on writes into a file of its own, for it has much to say. */
+function spawnProgram({ name, command, args, env }: PairProgram, directory: string): ChildProcess {
+  if (command !== 'vaartha') {
+    const log = openSync(join(directory, `${name}.log`), 'a', 0o600)
+    const child = spawn(command, args, { stdio: ['ignore', log, log] })
+    closeSync(log)
+    return child
+  }
+  const format = process.stdout.isTTY ? 'pretty' : 'json'
+  return spawn(process.execPath, [...nodeFlags, join(projectRoot, 'src/main.ts'), ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { VAARTHA_LOG_FORMAT: format, ...nodeEnvironment, ...process.env, ...env },
+  })
 }
 
 async function end(child: ChildProcess | undefined): Promise<void> {
