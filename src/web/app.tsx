@@ -79,6 +79,7 @@ export function App({ phone }: { phone: Phone }) {
 
 function Head({ state, say }: { state: PhoneState; say: Say }) {
   const { profiles, registration, hello } = state
+  const through = registration === 'connecting' && state.server !== undefined && state.server !== location.host
   // Before a server is reached it is the first one's turn.
   const profile = state.profile ?? profiles[0]
   return (
@@ -87,7 +88,7 @@ function Head({ state, say }: { state: PhoneState; say: Say }) {
       {profile !== undefined && (
         <p className={`line ${registration}`} role="status">
           <span aria-hidden="true" className="dot" />
-          {say(registration satisfies Key)}
+          {through ? say('through', { place: state.server ?? '' }) : say(registration satisfies Key)}
           {registration === 'online' && <small> · {profile.domain}</small>}
         </p>
       )}

@@ -25,6 +25,14 @@ export function dialogOf(session: RTCSession): DialogId | undefined {
   return id && { callId: id.call_id, toTag: id.remote_tag, fromTag: id.local_tag }
 }
 
+/** Tries the next of several servers at once, after the connection to one broke. */
+export function connectNext(ua: UA): void {
+  const { transport } = ua as unknown as { transport: { _getSocket(): void; connect(): void; isConnected(): boolean } }
+  if (transport.isConnected()) return
+  transport._getSocket()
+  transport.connect()
+}
+
 /** Connects at once; by itself JsSIP may wait some seconds for its next try. Calls are not touched. */
 export function connectNow(ua: UA): void {
   const { transport } = ua as unknown as { transport: { connect(): void } }

@@ -72,6 +72,12 @@ export function memberOf(told: string | undefined): number {
 
 export const infoType = 'application/vaartha-meeting+json'
 
+/** Whether the focus asks for a new dialog in place of this one, because it lives on another node now. */
+export function wantsRejoin({ originator, info }: IncomingInfoEvent | OutgoingInfoEvent): boolean {
+  const ours = (originator as string) === 'remote' && info.contentType?.startsWith(infoType) === true
+  return ours && /"rejoin"\s*:\s*true/.test(info.body)
+}
+
 /** Whom the video lines show, out of an INFO of the focus; nothing where it tells something else. */
 export function tilesOf({ originator, info }: IncomingInfoEvent | OutgoingInfoEvent): Record<string, number | null> {
   if ((originator as string) !== 'remote' || !info.contentType?.startsWith(infoType)) return {}

@@ -11,6 +11,7 @@ import {
   memberOf,
   type SavedMeeting,
   tilesOf,
+  wantsRejoin,
   whyNot,
 } from './meeting-view.ts'
 import { type Mending, mend } from './mend.ts'
@@ -26,6 +27,8 @@ const levelMs = 300
 // How long voices through the focus are waited for: where nobody speaks none come.
 const arriveMs = 1000
 const settleMs = 800
+// The focus ends the dialog that was replaced; it may have forgotten it.
+const partMs = 3000
 
 /**
  * A meeting: one dialog with its focus, and in a mesh a direct connection with each of the others beside it
@@ -181,9 +184,12 @@ export class Meeting {
     if (this.view.get().state === 'talking') this.#mending?.restart()
   }
 
-  reconnected(): void {
+  /** `moved`: to another server, where the focus has no connection with this page yet. */
+  reconnected(moved: boolean): void {
     this.#roster?.renew()
-    if (this.#session?.isEstablished()) this.#mending?.restart()
+    if (!this.#session?.isEstablished()) return
+    if (moved) void this.#rejoin()
+    else this.#mending?.restart()
   }
 
   save(): SavedMeeting | undefined {
@@ -333,6 +339,7 @@ export class Meeting {
   }
 
   #hear(event: IncomingInfoEvent | OutgoingInfoEvent): void {
+    if (wantsRejoin(event)) return void this.#rejoin()
     this.#focus.tell(tilesOf(event))
     this.#show()
   }
@@ -383,6 +390,18 @@ export class Meeting {
     const broken = (originator as string) !== 'remote' && ['Connection Error', 'Request Timeout'].includes(cause)
     if (broken && !this.#byUser && since !== undefined) return void this.#reattach()
     this.end(since !== undefined ? 'ended' : whyNot(status))
+  }
+
+  /** The focus lives on another node now: a new dialog in place of the old one; pairs go on. */
+  async #rejoin(): Promise<void> {
+    const old = this.#session
+    if (old === undefined || this.#dialog === undefined || this.ended) return
+    this.#session = undefined
+    this.#mending?.stop()
+    await this.#reattach()
+    setTimeout(() => {
+      if (!old.isEnded()) old.terminate()
+    }, partMs)
   }
 
   async #reattach(): Promise<void> {

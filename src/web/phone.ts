@@ -9,8 +9,8 @@ import type { SavedMeeting } from './meeting-view.ts'
 import { createMeetings } from './meetings.ts'
 import { patienceMs } from './mend.ts'
 import { notify } from './notify.ts'
-import { probe, socketUrl, tellServers } from './places.ts'
-import { chooseServer, loadProfiles, type Profile, saveProfiles, withProfile } from './profiles.ts'
+import { placeOf, probe, socketUrl, tellServers } from './places.ts'
+import { chooseServer, loadProfiles, type Profile, placesOf, saveProfiles, withProfile } from './profiles.ts'
 import { reattach } from './replace.ts'
 import * as server from './server.ts'
 import { connectSip, type Registration, type Sip, withStream } from './sip.ts'
@@ -107,10 +107,20 @@ export function createPhone(): Phone {
     if (location.pathname === '/join') await join()
     const hello = await server.hello().catch(() => undefined)
     state.set({
-      ...(hello === undefined ? {} : { hello }),
+      ...(hello === undefined ? {} : { hello, profiles: withNodes(hello.others) }),
       stage: state.get().profiles.length > 0 ? 'ready' : 'welcome',
     })
     if (state.get().stage === 'ready') await connect()
+  }
+
+  /** The other nodes that the page's server has told of are kept for the time when it is gone. */
+  function withNodes(nodes: readonly string[]): readonly Profile[] {
+    const isHere = ({ servers }: Profile) => servers.includes(location.host)
+    const { profiles: before } = state.get()
+    const profiles = before.map(one => (isHere(one) ? { ...one, nodes } : one))
+    saveProfiles(localStorage, profiles)
+    tellServers(profiles)
+    return profiles
   }
 
   /** Uses an invitation up. Over plain HTTP it is only shown, for the way on to HTTPS. */
@@ -147,12 +157,15 @@ export function createPhone(): Phone {
     state.set({ profile, server: place, registration: 'connecting', mayRecord: false })
     sip = connectSip({
       profile,
-      url: socketUrl(place),
-      onRegistration: registration => onRegistration(registration),
+      urls: [...new Set([place, ...placesOf(profile)])].map(socketUrl),
+      onRegistration(registration, url) {
+        state.set({ server: placeOf(url) })
+        onRegistration(registration)
+      },
       onIncoming,
-      onReconnected: () => {
+      onReconnected(moved) {
         for (const call of state.get().calls) call.reconnected()
-        state.get().meeting?.reconnected()
+        state.get().meeting?.reconnected(moved)
       },
     })
     if (place !== location.host) return
@@ -173,7 +186,8 @@ export function createPhone(): Phone {
     // Another profile's server may be the one that is near now; a call is not given up for that.
     const { profiles, calls } = state.get()
     const places = profiles.flatMap(profile => profile.servers)
-    if (places.length > 1 && calls.length === 0) away = setTimeout(() => void connect(), 5000)
+    if (places.length > 1 && calls.length === 0 && state.get().meeting === undefined)
+      away = setTimeout(() => void connect(), 5000)
   }
 
   async function call(whom: string, name?: string): Promise<void> {
@@ -348,7 +362,7 @@ export function createPhone(): Phone {
       const who = { user: user.trim().toLowerCase(), ha1: ha1Of(user.trim(), domain, password) }
       const { displayName } = await server.signIn(who)
       addProfile({ ...who, id: newId(), name: 'Vaartha', servers: [location.host], domain, displayName })
-      state.set({ stage: 'ready' })
+      state.set({ stage: 'ready', profiles: withNodes(state.get().hello?.others ?? []) })
       await connect()
     },
     addProfile(profile) {

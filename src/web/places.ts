@@ -10,6 +10,9 @@ export function socketUrl(place: string): string {
   return `${plain ? 'ws' : 'wss'}://${place}/sip`
 }
 
+/** The server of such a URL. */
+export const placeOf = (url: string): string => new URL(url).host
+
 /** Whether a server takes SIP over WebSocket from this page. */
 export function probe(place: string): Promise<boolean> {
   return new Promise(resolve => {

@@ -5,6 +5,8 @@ export interface Profile {
   name: string
   /** `host` or `host:port` of HTTPS (or of HTTP on this very machine), best first. */
   servers: readonly string[]
+  /** Other nodes of the last of them that was reached: what it told. They are tried last. */
+  nodes?: readonly string[]
   user: string
   domain: string
   displayName: string
@@ -52,7 +54,7 @@ export async function chooseServer(
   probe: (server: string) => Promise<boolean>,
   patienceMs = 800,
 ): Promise<Reached | undefined> {
-  const places = profiles.flatMap(profile => profile.servers.map(server => ({ profile, server })))
+  const places = profiles.flatMap(profile => placesOf(profile).map(server => ({ profile, server })))
   return new Promise(resolve => {
     let asked = 0
     let open = 0
@@ -80,8 +82,13 @@ export async function chooseServer(
 
 /** What the page's policy header must allow: the servers of all profiles but the page's own, as a cookie's value. */
 export function serversCookie(profiles: readonly Profile[], own: string): string {
-  const names = new Set(profiles.flatMap(profile => profile.servers).filter(server => server !== own))
+  const names = new Set(profiles.flatMap(placesOf).filter(server => server !== own))
   return [...names].slice(0, 16).join('~')
+}
+
+/** Where a profile is tried, best first. */
+export function placesOf({ servers, nodes = [] }: Profile): string[] {
+  return [...new Set([...servers, ...nodes])]
 }
 
 /** `https://Office.example/` → `office.example`; undefined for what is no address of a server. */

@@ -63,7 +63,8 @@ function replace(
     session.on('accepted', () => resolve(session))
     session.on('failed', ({ message }) => {
       const status = (message as { status_code?: number } | null)?.status_code
-      resolve(status === 491 || status === undefined ? 'again' : undefined)
+      // 503: the node that has it is dying, or out of reach from there.
+      resolve(status === 491 || status === 503 || status === undefined ? 'again' : undefined)
     })
   })
 }

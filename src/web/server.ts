@@ -9,6 +9,8 @@ export interface Hello {
   version: string
   securePort: number | null
   ownAuthority: boolean
+  /** `host:port` of HTTPS of the other nodes. */
+  others: string[]
 }
 
 export interface Person {

@@ -1,7 +1,7 @@
 import { UA, WebSocketInterface } from 'jssip'
 import type { AnswerOptions, RTCSession } from 'jssip/lib/RTCSession'
 import type { CallOptions, IncomingRTCSessionEvent, RTCSessionEvent } from 'jssip/lib/UA'
-import { connectNow } from './jssip.ts'
+import { connectNext, connectNow } from './jssip.ts'
 import type { Profile } from './profiles.ts'
 
 export type Registration = 'connecting' | 'online' | 'offline' | 'refused'
@@ -19,21 +19,27 @@ export interface Sip {
 
 export interface SipDeps {
   profile: Profile
-  /** `wss://host/sip` */
-  url: string
-  onRegistration(state: Registration): void
+  /** `wss://host/sip`, and those of other nodes, which are tried when it is gone. */
+  urls: readonly string[]
+  /** `url` is where that is tried, or was. */
+  onRegistration(state: Registration, url: string): void
   onIncoming(event: IncomingRTCSessionEvent): void
-  /** The connection to the server is there again, after it was not. */
-  onReconnected(): void
+  /** The connection is there again, after it was not; `moved`: to another server. */
+  onReconnected(moved: boolean): void
 }
 
 const registerSeconds = 600
+const nextMs = 50
 
 /** Registers and keeps registered, over a connection that is made anew whenever it breaks (RFC 7118). */
 export function connectSip(deps: SipDeps): Sip {
-  const { profile, url, onRegistration, onIncoming, onReconnected } = deps
+  const { profile, urls, onIncoming, onReconnected } = deps
+  let tries = 0
+  let last: string | undefined
+  let url = urls[0] ?? ''
+  const onRegistration = (state: Registration) => deps.onRegistration(state, url)
   const ua = new UA({
-    sockets: [new WebSocketInterface(url)],
+    sockets: urls.map((one, at) => ({ socket: new WebSocketInterface(one), weight: urls.length - at })),
     uri: `sip:${profile.user}@${profile.domain}`,
     authorization_user: profile.user,
     realm: profile.domain,
@@ -48,12 +54,22 @@ export function connectSip(deps: SipDeps): Sip {
     // The server offers MD5 alone to what begins so; JsSIP reads no other challenge.
     user_agent: 'JsSIP Vaartha web phone',
   })
-  let times = 0
-  ua.on('connecting', () => onRegistration('connecting'))
-  ua.on('connected', () => {
-    if (times++ > 0) onReconnected()
+  ua.on('connecting', ({ socket }) => {
+    url = socket.url
+    onRegistration('connecting')
   })
-  ua.on('disconnected', () => onRegistration('offline'))
+  ua.on('connected', () => {
+    tries = 0
+    const moved = last !== undefined && last !== url
+    const again = last !== undefined
+    last = url
+    if (again) onReconnected(moved)
+  })
+  ua.on('disconnected', ({ error }) => {
+    onRegistration('offline')
+    // Where there are several servers, each is tried once without waiting.
+    if (error && urls.length > 1 && tries++ < urls.length) setTimeout(() => connectNext(ua), nextMs)
+  })
   ua.on('registered', () => onRegistration('online'))
   ua.on('unregistered', () => onRegistration('offline'))
   ua.on('registrationFailed', ({ response }) =>

@@ -27,6 +27,7 @@ export const de: Texts = {
 
   online: 'Erreichbar',
   connecting: 'Verbindet …',
+  through: 'Verbindet neu über {place} …',
   offline: 'Keine Verbindung; neuer Versuch läuft',
   refused: 'Der Server kennt dich nicht mehr',
 

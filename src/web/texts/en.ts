@@ -25,6 +25,7 @@ export const en = {
 
   online: 'Online',
   connecting: 'Connecting …',
+  through: 'Reconnecting through {place} …',
   offline: 'No connection; trying again',
   refused: 'The server does not know you any more',
 
