@@ -10,6 +10,7 @@ import { LocalDialog } from './local-dialog.ts'
 import type { Ringer } from './ring.ts'
 import type { Target } from './route.ts'
 import { isSecure } from './sdp.ts'
+import { send200 } from './send-200.ts'
 import {
   type Ack,
   type Headers,
@@ -386,17 +387,6 @@ export function createLocalDialogs(deps: LocalDeps): LocalDialogs {
 
 function streamsFor({ streams }: LocalOptions, profile: Profile): readonly Stream[] | undefined {
   return typeof streams === 'function' ? streams(profile) : streams
-}
-
-/** Resolves with the To of what was sent. */
-function send200(res: Reply, headers: Headers, body: string): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
-    if (res.finalResponseSent) return reject(new Refusal('request-terminated'))
-    reply(res, 200, { headers, body }, (error, sent) => {
-      if (error) reject(new Refusal('request-terminated', undefined, { cause: error }))
-      else resolve(sent?.get('To'))
-    })
-  })
 }
 
 /** Who owns a dialog in the moment between its answer and its LocalDialog. */

@@ -1,30 +1,27 @@
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type Srf from 'drachtio-srf'
 import { endOf, unavailable } from '../calls/anchor.ts'
 import { mayCallAs, notUnderstood, type Party, reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
 import type { Receiver } from '../calls/refer.ts'
-import { calledUser, whereIn } from '../calls/route.ts'
-import { createSeek, type SeekDeps } from '../calls/seek.ts'
+import { calledUser } from '../calls/route.ts'
 import type { Headers, Incoming, Reply, SrfPort } from '../calls/sip.ts'
 import type { MeetingsHere } from '../calls/takeover.ts'
 import { type Replaces, readReplaces } from '../calls/transfer.ts'
-import type { Members } from '../cluster/members.ts'
-import type { Replication } from '../cluster/replication.ts'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
-import type { EngineDialogs } from '../sip/dialogs.ts'
-import { escapeUser, sameUriText } from '../sip/engine/message/uri.ts'
-import { type Adoption, createAdoption } from './adoption.ts'
+import { sameUriText } from '../sip/engine/message/uri.ts'
+import { adHoc, contactOf, factory, made, readPair } from './addresses.ts'
 import { Board } from './board.ts'
 import { createFocus } from './focus.ts'
-import { createMeetingKeeping, keepsNothing, type MeetingKeeping } from './keeping.ts'
 import { createLobby } from './lobby.ts'
-import { Meeting, type MeetingAddress } from './meeting.ts'
+import { Meeting } from './meeting.ts'
+import type { MeetingAddress } from './meeting-deps.ts'
 import { type MeetingView, viewOf } from './meeting-view.ts'
+import { createOutliving, type OtherNodes } from './outliving.ts'
 import type { Participant, Person } from './participant.ts'
 import type { Recordings } from './recorder.ts'
 import { createRinging } from './ringing.ts'
@@ -62,15 +59,6 @@ export interface GroupsDeps {
   now?(): number
 }
 
-/** The other nodes, for meetings that are to outlive this one. */
-export interface OtherNodes extends Pick<SeekDeps, 'bindings'> {
-  replication: Replication
-  /** Of the embedded engine. */
-  dialogs: EngineDialogs
-  members: Pick<Members, 'life' | 'find' | 'onDeath'>
-  sessionExpires: number
-}
-
 export interface Groups {
   /** Whether an INVITE or SUBSCRIBE is for a group, a meeting, or the address that makes meetings. */
   takes(req: Request): Promise<boolean>
@@ -94,10 +82,6 @@ export interface Groups {
   close(): Promise<void>
 }
 
-/** The address that makes a new meeting for each who calls it (RFC 4579 section 5.4), and how addresses of those begin. */
-export const factory = 'meet'
-const made = /^meet-[a-z0-9]{6}$/
-const signs = 'abcdefghijkmnpqrstuvwxyz23456789'
 // How long close() waits for clients to answer its BYEs, and for recordings to be kept.
 const closeMs = 1000
 const operator: Person = { user: '', displayName: '', moderator: true }
@@ -112,25 +96,12 @@ export function createGroups(deps: GroupsDeps): Groups {
   const lobby = createLobby({ media, now })
   const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
   const focus = createFocus({ ringing, isOwn, pull })
-  const { keeping, adoption } = createOutliving()
+  const { keeping, adoption } = createOutliving({
+    ...{ others: deps.others, media, domain, events, log, find: byItsId, list: () => meetings.values() },
+    open: ({ user, displayName, group }, was) => meetings.get(user) ?? start({ user, displayName, group }, was),
+    restore: (meeting, id, was, contact) => dialogs.restore(was, contact, options(meeting, id)),
+  })
   let closing = false
-
-  function createOutliving(): { keeping: MeetingKeeping; adoption: Adoption | undefined } {
-    const { others } = deps
-    if (others === undefined) return { keeping: keepsNothing, adoption: undefined }
-    const seek = createSeek({ ...others, domain, events, where: whereIn(others.members) })
-    return {
-      keeping: createMeetingKeeping({ ...others, streams: leg => media.streams(leg), log }),
-      adoption: createAdoption({
-        ...{ ...others, seek, log, find: byItsId, list: () => meetings.values() },
-        open(was) {
-          const { user, displayName, group } = was
-          return meetings.get(user) ?? start({ user, displayName, group }, was)
-        },
-        restore: (meeting, id, was, contact) => dialogs.restore(was, contact, options(meeting, id)),
-      }),
-    }
-  }
 
   function options(meeting: Meeting, member: number): LocalOptions {
     return {
@@ -342,11 +313,6 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (sfu !== 'ready' && endOf(req).profile === 'webrtc') throw unavailable(why)
   }
 
-  function adHoc({ user, displayName }: Party): MeetingAddress {
-    const random = Array.from({ length: 6 }, () => signs[randomInt(signs.length)]).join('')
-    return { user: `${factory}-${random}`, displayName: `Meeting of ${displayName || user}`, group: undefined }
-  }
-
   async function pull(meeting: Meeting, replaces: Replaces, user: string): Promise<void> {
     if (deps.takeOut === undefined) throw new Refusal('no-such-call')
     const id = meeting.reserve(operator)
@@ -427,17 +393,4 @@ export function createGroups(deps: GroupsDeps): Groups {
       boards.clear()
     },
   }
-}
-
-/** The engine puts our own address for the host, so that requests in the dialog come back the way they went. */
-function contactOf(user: string): string {
-  return `<sip:${escapeUser(user)}@localhost>;isfocus`
-}
-
-/** Reads `<meeting>;epoch=<n>;from=<id>;to=<id>`. */
-function readPair(value: string | undefined): { meeting: string; epoch: number; from: number; to: number } | undefined {
-  const found = /^([0-9a-f]{1,16});epoch=(\d{1,9});from=(\d{1,6});to=(\d{1,6})$/.exec((value ?? '').trim())
-  if (found === null) return undefined
-  const [, meeting = '', epoch, from, to] = found
-  return { meeting, epoch: Number(epoch), from: Number(from), to: Number(to) }
 }

@@ -1,49 +1,19 @@
 import { reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog } from '../calls/local.ts'
-import { type RecordingWish, type Tape, Taping } from '../calls/taping.ts'
+import { type Tape, Taping } from '../calls/taping.ts'
 import { Refusal } from '../errors.ts'
-import type { Events, Facts } from '../events.ts'
+import type { Facts } from '../events.ts'
 import type { Logger } from '../log.ts'
-import type { LegEvent, Media, Prompt } from '../media/media.ts'
-import type { Board } from './board.ts'
+import type { LegEvent, Prompt } from '../media/media.ts'
+import { Entrance } from './entrance.ts'
+import { guarded } from './guarded.ts'
+import type { MeetingAddress, MeetingDeps } from './meeting-deps.ts'
 import { rosterOf } from './meeting-view.ts'
 import { Shape } from './mesh.ts'
-import { Participant, type Person } from './participant.ts'
+import { goOnAs, Participant, type Person } from './participant.ts'
 import { Rings } from './rings.ts'
 import type { MeetingSnapshot, MemberSnapshot } from './snapshot.ts'
-import type { Group } from './store.ts'
 import { Tones } from './tones.ts'
-
-/** The address of a meeting: a group's, or one that was made for it. */
-export interface MeetingAddress {
-  user: string
-  displayName: string
-  group: Group | undefined
-}
-
-export interface MeetingDeps {
-  media: Media
-  domain: string
-  limits: { most: number; meshMost: number; meshBack: number }
-  /** Whether a Contact is a GRUU of that user, so that others can call this very device. */
-  isGruu(uri: string, user: string): Promise<boolean>
-  /** Begins a recording; it ends by its `stop`. */
-  record(wish: RecordingWish): Promise<Tape>
-  board: Board
-  events: Events
-  log: Logger
-  now(): number
-  /** Nobody is in it or on the way in; rings do not count. */
-  onEmpty(meeting: Meeting): void
-  /** It is over; its participants are about to be told. */
-  onEnded(meeting: Meeting): void
-  /** A participant has a dialog; requests in it are the owner's to answer. */
-  onDialog(meeting: Meeting, one: Participant): void
-  /** Something has changed that another node would have to know: of one member, or of the meeting. */
-  keep(meeting: Meeting, one?: Participant): void
-  /** Whether we may act for it. */
-  owns(meeting: string): boolean
-}
 
 /** One meeting: its participants, its room, its shape and its roster. */
 export class Meeting {
@@ -61,13 +31,11 @@ export class Meeting {
   readonly #tones: Tones
   readonly #taping = new Taping()
   readonly #people = new Map<number, Participant>()
-  /** Who is on the way in, by member id, and whether that is because of being rung. */
-  readonly #entering = new Map<number, { user: string; rung: boolean }>()
+  readonly #entrance: Entrance
   readonly #rings = new Rings()
   /** AORs of all who were ever in. */
   readonly #were = new Set<string>()
   #room: Promise<string> | undefined
-  #lastId = 0
   #peak = 0
 
   /** With `was` it goes on from another node. */
@@ -78,7 +46,7 @@ export class Meeting {
     this.address = address
     this.began = was?.began ?? deps.now()
     this.locked = was?.locked ?? false
-    this.#lastId = was?.lastId ?? 0
+    this.#entrance = new Entrance(was?.lastId)
     this.#peak = was?.peak ?? 0
     for (const aor of was?.were ?? []) this.#were.add(aor)
     this.log = deps.log.child({ meeting: id, address: address.user })
@@ -128,7 +96,7 @@ export class Meeting {
 
   /** Whether somebody is in, or has been answered and is about to be; who has to type a PIN is in after that. */
   has(user: string): boolean {
-    const comes = [...this.#entering.values()].some(one => one.user === user && !one.rung)
+    const comes = this.#entrance.has(user)
     return (comes && !this.address.group?.pin) || this.people.some(one => one.person.user === user)
   }
 
@@ -139,22 +107,19 @@ export class Meeting {
   /** The member id of who is about to come. Throws Refusal: `busy-here` when it is full, `forbidden` when it is locked. */
   reserve(person: Person, rung = false): number {
     if (this.locked && !person.moderator) throw new Refusal('forbidden', 'the meeting is locked')
-    if (this.#people.size + this.#entering.size >= this.most) throw new Refusal('busy-here', 'the meeting is full')
-    const id = ++this.#lastId
-    this.#entering.set(id, { user: person.user, rung })
-    return id
+    if (this.#people.size + this.#entrance.size >= this.most) throw new Refusal('busy-here', 'the meeting is full')
+    return this.#entrance.reserve(person.user, rung)
   }
 
   /** Who was to come is in, or does not come. */
   arrived(id: number): void {
-    this.#entering.delete(id)
+    this.#entrance.leave(id)
     this.lookEmpty()
   }
 
   /** Tells the owner when nobody is left: rings go on only for somebody who waits. */
   lookEmpty(): void {
-    const comes = [...this.#entering.values()].some(({ rung }) => !rung)
-    if (!this.ended && this.#people.size === 0 && !comes) this.#deps.onEmpty(this)
+    if (!this.ended && this.#people.size === 0 && !this.#entrance.waits) this.#deps.onEmpty(this)
   }
 
   /** Puts a dialog into the meeting as the member whose id was reserved. */
@@ -166,10 +131,7 @@ export class Meeting {
     this.#deps.onDialog(this, one)
     await entered
     if (dialog.ended || this.ended) return dialog.bye(reasonHeader(200, 'The meeting is over'))
-    this.#people.set(id, one)
-    this.#were.add(`sip:${person.user}@${this.#deps.domain}`)
-    this.#peak = Math.max(this.#peak, this.#people.size)
-    this.#listen(one)
+    this.#count(one)
     this.shape.add(id, { mesh: one.mesh, plain: one.profile === 'plain' })
     this.#deps.keep(this, one)
     this.#changed('joined', person.user)
@@ -178,6 +140,13 @@ export class Meeting {
     this.#lookWaiting()
     if (this.#people.size > 1) this.#announce('joined')
     if (this.address.group?.record) this.record(person.user)
+  }
+
+  #count(one: Participant): void {
+    this.#people.set(one.id, one)
+    this.#were.add(`sip:${one.person.user}@${this.#deps.domain}`)
+    this.#peak = Math.max(this.#peak, this.#people.size)
+    this.#listen(one)
   }
 
   async #enter(one: Participant): Promise<void> {
@@ -217,16 +186,11 @@ export class Meeting {
 
   /** Takes in a member of another node, whose dialog has no media here yet. */
   takeIn(was: MemberSnapshot, dialog: LocalDialog, id = was.id): Participant {
-    const one = new Participant(id, was.person, was.joining, dialog, Date.parse(was.since))
-    const { muted, held, aware, wantsMesh, mesh, streams: lines } = was
-    Object.assign(one, { muted, held, aware, wantsMesh, mesh, lines })
-    this.#people.set(id, one)
-    this.#were.add(`sip:${one.person.user}@${this.#deps.domain}`)
-    this.#peak = Math.max(this.#peak, this.#people.size)
+    const one = goOnAs(id, was, dialog)
+    this.#count(one)
     this.#deps.onDialog(this, one)
-    this.#listen(one)
-    this.shape.restore(id, { mesh, plain: one.profile === 'plain' })
-    dialog.once('placed', () => void this.#guarded(this.#seat(one)))
+    this.shape.restore(id, { mesh: one.mesh, plain: one.profile === 'plain' })
+    dialog.once('placed', () => void guarded(this.log, this.#seat(one)))
     this.#show()
     return one
   }
@@ -254,7 +218,7 @@ export class Meeting {
     const { user, displayName, group } = this.address
     const members = [...this.#people.keys()]
     const common = { id, user, displayName, group, began, locked, recording, members, shape: this.shape.snapshot() }
-    return { ...common, lastId: this.#lastId, peak: this.#peak, were: [...this.#were] }
+    return { ...common, lastId: this.#entrance.last, peak: this.#peak, were: [...this.#were] }
   }
 
   /** It is another node's by now: media is released, and nobody is told. */
@@ -268,14 +232,17 @@ export class Meeting {
     this.#people.clear()
     this.log.warn('the meeting belongs to another node')
     this.#deps.onEnded(this)
-    void this.#guarded(this.#taping.stop())
-    void this.#guarded(this.#room?.then(room => this.#deps.media.shut(room)))
+    void guarded(this.log, this.#taping.stop())
+    void guarded(
+      this.log,
+      this.#room?.then(room => this.#deps.media.shut(room)),
+    )
   }
 
   /** Ends one member's dialog. */
   remove(id: number): void {
     const one = this.#people.get(id)
-    if (one) void this.#guarded(one.dialog.bye(reasonHeader(200, 'Removed'), 'removed'))
+    if (one) void guarded(this.log, one.dialog.bye(reasonHeader(200, 'Removed'), 'removed'))
   }
 
   async mute(id: number, muted: boolean): Promise<void> {
@@ -299,22 +266,21 @@ export class Meeting {
   /** Begins to record, after a tone that everybody hears. */
   record(by: string): void {
     if (this.recording || this.ended) return
-    void this.#taping
-      .start(wanted => this.#tape(wanted))
-      .then(error => {
-        if (error === undefined) return
-        this.log.error({ err: error }, 'recording failed')
-        this.shape.check()
-        this.#show()
-      })
+    void this.#taping.start(wanted => this.#tape(wanted)).then(error => error && this.#noTape(error))
     this.#changed('recording', by)
     // The server hears the meeting only on the SFU.
     this.shape.check()
     this.#show()
   }
 
+  #noTape(error: unknown): void {
+    this.log.error({ err: error }, 'recording failed')
+    this.shape.check()
+    this.#show()
+  }
+
   stopRecording(): void {
-    void this.#guarded(this.#taping.stop())
+    void guarded(this.log, this.#taping.stop())
     this.shape.check()
     this.#show()
   }
@@ -370,9 +336,12 @@ export class Meeting {
     this.#tones.wait(undefined)
     this.#show('now')
     this.#deps.onEnded(this)
-    await this.#guarded(this.#taping.stop())
+    await guarded(this.log, this.#taping.stop())
     await Promise.all(last.map(({ dialog }) => dialog.bye(reasonHeader(200, why), why)))
-    await this.#guarded(this.#room?.then(room => this.#deps.media.shut(room)))
+    await guarded(
+      this.log,
+      this.#room?.then(room => this.#deps.media.shut(room)),
+    )
   }
 
   #listen(one: Participant): void {
@@ -419,7 +388,10 @@ export class Meeting {
 
   #announce(prompt: Prompt): void {
     if (this.address.group?.announce === false) return
-    void this.#guarded(this.#room?.then(room => this.#tones.play({ room }, prompt)))
+    void guarded(
+      this.log,
+      this.#room?.then(room => this.#tones.play({ room }, prompt)),
+    )
   }
 
   #open(): Promise<string> {
@@ -442,23 +414,7 @@ export class Meeting {
   async #flow(id: number, on: boolean): Promise<boolean> {
     const one = this.#people.get(id)
     if (one === undefined || one.away) return false
-    const { dialog, resting = this.#deps.media.streams(one.dialog.leg) } = one
-    if (on) {
-      const worked = await dialog.renegotiate({ streams: resting })
-      if (worked) one.resting = undefined
-      return worked
-    }
-    one.resting = resting
-    return dialog.renegotiate({ streams: resting.map(stream => ({ ...stream, direction: 'inactive' })) })
-  }
-
-  async #guarded(work: Promise<unknown> | undefined): Promise<void> {
-    try {
-      await work
-    } catch (error) {
-      if (error instanceof Refusal) this.log.info({ code: error.code, why: error.message }, 'refused')
-      else this.log.error({ err: error }, 'failed')
-    }
+    return one.flow(on, leg => this.#deps.media.streams(leg))
   }
 
   #changed(change: Facts['groupChanged']['change'], who: string): void {

@@ -2,6 +2,7 @@ import type { LocalDialog } from '../calls/local.ts'
 import type { Profile, Stream } from '../media/media.ts'
 import type { Keys } from './keys.ts'
 import type { RosterEndpoint } from './roster.ts'
+import type { MemberSnapshot } from './snapshot.ts'
 import { meetingType } from './wish.ts'
 
 /** Who is in a meeting, as far as its account says. */
@@ -70,6 +71,18 @@ export class Participant {
     this.mesh = could && (await isGruu(this.dialog.remoteContact, this.person.user))
   }
 
+  /** Lets the media of its leg flow, or rest; false when its client did not take that. `streams` tells what a leg carries. */
+  async flow(on: boolean, streams: (leg: string) => Stream[]): Promise<boolean> {
+    const { dialog, resting = streams(dialog.leg) } = this
+    if (on) {
+      const worked = await dialog.renegotiate({ streams: resting })
+      if (worked) this.resting = undefined
+      return worked
+    }
+    this.resting = resting
+    return dialog.renegotiate({ streams: resting.map(stream => ({ ...stream, direction: 'inactive' })) })
+  }
+
   /** How the roster tells of it. */
   endpoint(aor: string, streams: readonly Stream[]): RosterEndpoint {
     return {
@@ -98,6 +111,13 @@ export class Participant {
     }
     this.#telling = false
   }
+}
+
+/** A member of another node, whose dialog has no media here yet. */
+export function goOnAs(id: number, was: MemberSnapshot, dialog: LocalDialog): Participant {
+  const one = new Participant(id, was.person, was.joining, dialog, Date.parse(was.since))
+  const { muted, held, aware, wantsMesh, mesh, streams: lines } = was
+  return Object.assign(one, { muted, held, aware, wantsMesh, mesh, lines })
 }
 
 /** The roster tells directions as the participant sees them. */

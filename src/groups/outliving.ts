@@ -1,0 +1,43 @@
+import { whereIn } from '../calls/route.ts'
+import { createSeek, type SeekDeps } from '../calls/seek.ts'
+import type { Members } from '../cluster/members.ts'
+import type { Replication } from '../cluster/replication.ts'
+import type { Events } from '../events.ts'
+import type { Logger } from '../log.ts'
+import type { Media } from '../media/media.ts'
+import type { EngineDialogs } from '../sip/dialogs.ts'
+import { type Adoption, type AdoptionDeps, createAdoption } from './adoption.ts'
+import { createMeetingKeeping, keepsNothing, type MeetingKeeping } from './keeping.ts'
+import type { Meeting } from './meeting.ts'
+import type { MeetingSnapshot } from './snapshot.ts'
+
+/** The other nodes, for meetings that are to outlive this one. */
+export interface OtherNodes extends Pick<SeekDeps, 'bindings'> {
+  replication: Replication
+  /** Of the embedded engine. */
+  dialogs: EngineDialogs
+  members: Pick<Members, 'life' | 'find' | 'onDeath'>
+  sessionExpires: number
+}
+
+export interface OutlivingDeps extends Pick<AdoptionDeps, 'find' | 'list' | 'restore'> {
+  others: OtherNodes | undefined
+  media: Pick<Media, 'streams'>
+  domain: string
+  events: Events
+  /** Begins a meeting as it was; where another one is going on at its address by now, that one. */
+  open(address: Pick<MeetingSnapshot, 'user' | 'displayName' | 'group'>, was: MeetingSnapshot): Meeting
+  log: Logger
+}
+
+/** What keeps the meetings of this node for others, and goes on with theirs. */
+export function createOutliving(deps: OutlivingDeps): { keeping: MeetingKeeping; adoption: Adoption | undefined } {
+  const { others, media, domain, events, find, list, open, restore, log } = deps
+  if (others === undefined) return { keeping: keepsNothing, adoption: undefined }
+  const seek = createSeek({ ...others, domain, events, where: whereIn(others.members) })
+  const keeping = createMeetingKeeping({ ...others, streams: leg => media.streams(leg), log })
+  return {
+    keeping,
+    adoption: createAdoption({ ...others, seek, log, find, list, restore, open: was => open(was, was) }),
+  }
+}
