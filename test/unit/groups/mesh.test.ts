@@ -352,3 +352,23 @@ test('a closed shape does nothing more', async () => {
   await pass(60_000)
   assert.equal(play.told.length, 0)
 })
+
+test('a mesh that comes from another node stays one while its members come, and their legs rest again', async () => {
+  play.shape.goOn({ settled: 'mesh', meshed: [1, 2, 3], epoch: 7 })
+  for (const id of [1, 2, 3]) play.shape.restore(id, { mesh: true, plain: false })
+  play.shape.check()
+  assert.equal(play.text, 'mesh settled 1 2 3')
+  assert.equal(play.now.epoch, 8)
+  assert.ok(play.shape.pairs(1, 2, 8))
+  for (const id of [1, 2, 3]) play.shape.came(id)
+  mock.timers.tick(2000)
+  assert.deepEqual(play.flows, ['1 off', '2 off', '3 off'])
+  assert.equal(play.text, 'mesh settled 1 2 3')
+})
+
+test('who did not come with a mesh from another node is left out of it', () => {
+  play.shape.goOn({ settled: 'mesh', meshed: [1, 2, 3], epoch: 7 })
+  for (const id of [1, 3]) play.shape.restore(id, { mesh: true, plain: false })
+  play.shape.check()
+  assert.equal(play.text, 'direct settled 1 3')
+})
