@@ -241,6 +241,18 @@ export function noteWay(dialog: Dialog, flow: Flow, vias: number): void {
   dialog.via = wayOver(flow)
 }
 
+/**
+ * Notes the way by which the peer of an installed dialog was first reached here. A phone with nobody before it that
+ * names its GRUU as Contact (RFC 5627) gives no address to send the ACK to.
+ */
+export function noteAnswer(dialog: Dialog, flow: Flow): void {
+  if (!dialog.reached && dialog.via === undefined && dialog.routes.length === 0) {
+    dialog.flow = flow
+    dialog.direct = true
+  }
+  dialog.reached = true
+}
+
 // What the proxy layer of another node of ours writes into a dialog (route-token.ts).
 const peerRoute = /^<sips?:m\.[\w-]{16}\./
 

@@ -3,7 +3,7 @@ import { createResponse, type SipMessage } from '../message/message.ts'
 import type { ClientTransaction, ClientTransactionUser } from '../transaction/transaction.ts'
 import type { Flow } from '../transport/transport.ts'
 import { type Answer, type App, type AppMessage, refuse, texts } from './app.ts'
-import { contactIn, type Dialog, hopOf, refreshTarget, requestInDialog } from './dialog.ts'
+import { contactIn, type Dialog, hopOf, noteAnswer, refreshTarget, requestInDialog } from './dialog.ts'
 import { copyHeaders, headerOf, hostPort, newTag, replaceLocalhost, setBody } from './fill.ts'
 import type { Ground, Keeper } from './ground.ts'
 import { estimate, failureOf, inventedMeta, receivedMeta, sentMeta } from './report.ts'
@@ -190,7 +190,7 @@ export function createInDialog(ground: Ground, keeper: Keeper): InDialog {
     const transaction: ClientTransaction = transactions.send(message, flow, {
       onResponse(response, from, bytes) {
         if (response.status === 100) return
-        if (response.status !== 408) dialog.reached = true
+        if (response.status !== 408) noteAnswer(dialog, flow)
         if (method === 'INVITE' && response.status >= 200 && response.status < 300) {
           if (dialog.answered?.sequence === message.cseq.number) {
             if (dialog.answered.ack) void sendAck(ground, dialog, undefined)
