@@ -67,7 +67,7 @@ async function follow(call: Call, leg: Leg, partner: Leg): Promise<void> {
 
 // The other browser may take so long; when it follows later, the two hear each other again all the same.
 const followMs = 10_000
-const soonMs = 1000
+const soonMs = 3000
 
 async function moveBrowsers({ summon, domain }: BringDeps, call: Call): Promise<void> {
   // Our own web phone answers at once; another program may know Replaces only by name.
