@@ -59,7 +59,15 @@ const modules = ['g711', 'ausine', 'aubridge', 'sndfile', 'ctrl_tcp', 'account',
 
 /** Starts baresip and resolves when it is registered (when `regint` is not 0). */
 export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
-  const { user, transport = 'udp', address = '127.0.0.1', tone = 440, regint = 600, answer = 'manual' } = options
+  const {
+    user,
+    transport = 'udp',
+    address = '127.0.0.1',
+    tone = 440,
+    regint = 600,
+    answer = 'manual',
+    account = '',
+  } = options
   const folder = mkdtempSync(join(tmpdir(), `vaartha-baresip-${user}-`))
   const [control, sip] = (await freePorts(2)) as [number, number]
   mkdirSync(join(folder, 'rec'))
@@ -82,6 +90,8 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
       'jitter_buffer_delay 0-0',
       'rtcp_enable yes',
       'module_path /usr/lib/baresip/modules',
+      // Outbound needs the device's UUID when the account is read; phones without it are to stay without one.
+      ...(account.includes('sipnat=outbound') ? ['module uuid.so'] : []),
       ...modules.map(name => `module ${name}.so`),
       `ctrl_tcp_listen 127.0.0.1:${control}`,
       `snd_path ${join(folder, 'rec')}`,
@@ -93,7 +103,7 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
   writeFileSync(
     join(folder, 'accounts'),
     `<sip:${user}@${options.domain};transport=${transport}>;auth_user=${user};auth_pass=${options.password};outbound="${outbound}";` +
-      `regint=${regint};answermode=${answer};mwi=no;audio_codecs=PCMU/8000/1,PCMA/8000/1${options.account ?? ''}\n`,
+      `regint=${regint};answermode=${answer};mwi=no;audio_codecs=PCMU/8000/1,PCMA/8000/1${account}\n`,
   )
   const child = spawn('baresip', ['-s', '-f', folder], { stdio: ['ignore', 'pipe', 'pipe'] })
   const phone = new Phone(user, folder, child)
