@@ -12,6 +12,7 @@ import { rosterOf } from './meeting-view.ts'
 import { Shape } from './mesh.ts'
 import { goOnAs, Participant, type Person } from './participant.ts'
 import { Rings } from './rings.ts'
+import { MeetingRoom } from './room.ts'
 import type { MeetingSnapshot, MemberSnapshot } from './snapshot.ts'
 import { Tones } from './tones.ts'
 
@@ -35,7 +36,7 @@ export class Meeting {
   readonly #rings = new Rings()
   /** AORs of all who were ever in. */
   readonly #were = new Set<string>()
-  #room: Promise<string> | undefined
+  readonly #room: MeetingRoom
   #peak = 0
 
   /** With `was` it goes on from another node. */
@@ -51,18 +52,19 @@ export class Meeting {
     for (const aor of was?.were ?? []) this.#were.add(aor)
     this.log = deps.log.child({ meeting: id, address: address.user })
     this.#tones = new Tones(deps.media, this.log)
+    this.#room = new MeetingRoom(deps.media, id, leg => this.#onSpeaker(leg))
     this.shape = new Shape({
       limits: () => ({ ...deps.limits, serverNeeded: this.recording }),
       publish: () => this.#show('now'),
-      flow: (member, on) => this.#flow(member, on),
+      flow: async (id, on) => (await this.#people.get(id)?.flow(on, leg => deps.media.streams(leg))) ?? false,
       changed: change => {
         events.emit('topologyChanged', { meeting: id, ...change })
         this.log.info(change, 'topology changed')
       },
       failed: error => this.log.error({ err: error }, 'changing the topology failed'),
     })
-    if (was !== undefined) this.shape.goOn(was.shape)
-    if (was === undefined) events.emit('groupStarted', { group: this.uri, meeting: id })
+    if (was) this.shape.goOn(was.shape)
+    else events.emit('groupStarted', { group: this.uri, meeting: id })
     this.log.info(was === undefined ? 'meeting started' : 'meeting goes on from another node')
   }
 
@@ -136,7 +138,6 @@ export class Meeting {
     this.#deps.keep(this, one)
     this.#changed('joined', person.user)
     this.log.info({ user: person.user, member: id, profile: one.profile }, 'joined')
-    this.#show()
     this.#lookWaiting()
     if (this.#people.size > 1) this.#announce('joined')
     if (this.address.group?.record) this.record(person.user)
@@ -152,7 +153,7 @@ export class Meeting {
   async #enter(one: Participant): Promise<void> {
     const { dialog, person, muted } = one
     try {
-      await this.#deps.media.join(dialog.leg, await this.#open(), { name: person.user, muted })
+      await this.#room.seat(dialog.leg, { name: person.user, muted })
       await one.learnMesh(this.#deps.isGruu)
     } catch (error) {
       // Who hangs up in this moment has no leg any more.
@@ -224,19 +225,11 @@ export class Meeting {
   /** It is another node's by now: media is released, and nobody is told. */
   lose(): void {
     if (this.ended) return
-    this.ended = true
-    this.shape.close()
-    this.#rings.clear()
-    this.#tones.wait(undefined)
-    for (const { dialog } of this.people) dialog.lose()
-    this.#people.clear()
+    for (const { dialog } of this.#stop()) dialog.lose()
     this.log.warn('the meeting belongs to another node')
     this.#deps.onEnded(this)
     void guarded(this.log, this.#taping.stop())
-    void guarded(
-      this.log,
-      this.#room?.then(room => this.#deps.media.shut(room)),
-    )
+    void guarded(this.log, this.#room.shut())
   }
 
   /** Ends one member's dialog. */
@@ -250,7 +243,7 @@ export class Meeting {
     if (one === undefined || one.muted === muted) return
     one.muted = muted
     this.#deps.keep(this, one)
-    if (!one.away) await this.#deps.media.join(one.dialog.leg, await this.#open(), { muted, name: one.person.user })
+    if (!one.away) await this.#room.seat(one.dialog.leg, { muted, name: one.person.user })
     this.#changed(muted ? 'muted' : 'unmuted', one.person.user)
     this.playTo(one, muted ? 'muted' : 'unmuted')
     this.#show()
@@ -286,7 +279,7 @@ export class Meeting {
   }
 
   async #tape(wanted: () => boolean): Promise<Tape | undefined> {
-    const room = await this.#open()
+    const room = await this.#room.open()
     await this.#tones.playOut({ room }, 'recording')
     return !wanted() ? undefined : this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
   }
@@ -294,16 +287,12 @@ export class Meeting {
   /** Notes that somebody is being rung; the signal says when not to ring any more. Undefined: that is so already. */
   startRinging(person: Person): AbortSignal | undefined {
     const signal = this.ended ? undefined : this.#rings.add(person)
-    if (signal === undefined) return undefined
-    this.#show()
-    this.#lookWaiting()
+    if (signal) this.#lookWaiting()
     return signal
   }
 
   stopRinging(user: string): void {
-    if (!this.#rings.stop(user)) return
-    this.#show()
-    this.#lookWaiting()
+    if (this.#rings.stop(user)) this.#lookWaiting()
   }
 
   /** A tone for one member. */
@@ -313,9 +302,7 @@ export class Meeting {
 
   /** Takes a client's word for whether it can send to the others directly. */
   async setMesh(one: Participant, mesh: boolean): Promise<void> {
-    one.aware = true
-    one.wantsMesh = mesh
-    await one.learnMesh(this.#deps.isGruu)
+    await one.setMesh(mesh, this.#deps.isGruu)
     this.shape.setMesh(one.id, one.mesh)
     this.#deps.keep(this, one)
     this.#show()
@@ -325,33 +312,33 @@ export class Meeting {
   async end(why: string): Promise<void> {
     if (this.ended) return
     if (!this.#deps.owns(this.id)) return this.lose()
-    this.ended = true
-    this.shape.close()
-    this.#rings.clear()
-    const last = this.people
-    this.#people.clear()
+    const last = this.#stop()
     const seconds = (this.#deps.now() - this.began) / 1000
     this.#deps.events.emit('groupEnded', { meeting: this.id, seconds, most: this.#peak })
     this.log.info({ seconds, most: this.#peak, why }, 'meeting ended')
-    this.#tones.wait(undefined)
     this.#show('now')
     this.#deps.onEnded(this)
     await guarded(this.log, this.#taping.stop())
     await Promise.all(last.map(({ dialog }) => dialog.bye(reasonHeader(200, why), why)))
-    await guarded(
-      this.log,
-      this.#room?.then(room => this.#deps.media.shut(room)),
-    )
+    await guarded(this.log, this.#room.shut())
+  }
+
+  /** Gives those who were in. */
+  #stop(): Participant[] {
+    const last = this.people
+    this.ended = true
+    this.shape.close()
+    this.#rings.clear()
+    this.#people.clear()
+    this.#tones.wait(undefined)
+    return last
   }
 
   #listen(one: Participant): void {
     const { dialog } = one
     dialog.on('ended', () => this.#leave(one))
     dialog.on('changed', streams => {
-      if (one.resting !== undefined && streams.every(stream => stream.direction === 'inactive')) return
-      const audio = streams.find(stream => stream.kind === 'audio')
-      one.resting = undefined
-      one.held = audio?.direction === 'recvonly' || audio?.direction === 'inactive'
+      if (!one.negotiated(streams)) return
       this.shape.noteFlowing(one.id)
       this.#deps.keep(this, one)
       this.#show()
@@ -372,15 +359,15 @@ export class Meeting {
     if (this.speaker === one.id) this.speaker = undefined
     this.shape.remove(one.id)
     this.#changed('left', one.person.user)
-    this.#show()
     this.#lookWaiting()
     if (this.#people.size === 0) return this.lookEmpty()
     this.#announce('left')
     if (this.#people.size === 1 && this.#rings.size === 0) this.playTo(this.people[0]!, 'alone')
   }
 
-  /** Who is alone while others are rung hears that they are, and in the end that nobody came. */
+  /** Shows who is in or rung. Who is alone while others are rung hears that they are, and in the end that nobody came. */
   #lookWaiting(): void {
+    this.#show()
     const only = this.#people.size === 1 ? this.people[0] : undefined
     const waited = this.#tones.wait(this.#rings.size > 0 && !only?.away ? only?.dialog.leg : undefined)
     if (waited && only) this.playTo(only, 'alone')
@@ -390,17 +377,8 @@ export class Meeting {
     if (this.address.group?.announce === false) return
     void guarded(
       this.log,
-      this.#room?.then(room => this.#tones.play({ room }, prompt)),
+      this.#room.opened?.then(room => this.#tones.play({ room }, prompt)),
     )
-  }
-
-  #open(): Promise<string> {
-    this.#room ??= this.#deps.media.open({
-      kind: 'meeting',
-      onSpeaker: leg => this.#onSpeaker(leg),
-      label: { meeting: this.id },
-    })
-    return this.#room
   }
 
   #onSpeaker(leg: string | undefined): void {
@@ -409,12 +387,6 @@ export class Meeting {
     this.speaker = one?.id
     if (one) this.#changed('speaker', one.person.user)
     this.#show('speaker')
-  }
-
-  async #flow(id: number, on: boolean): Promise<boolean> {
-    const one = this.#people.get(id)
-    if (one === undefined || one.away) return false
-    return one.flow(on, leg => this.#deps.media.streams(leg))
   }
 
   #changed(change: Facts['groupChanged']['change'], who: string): void {

@@ -65,6 +65,22 @@ export class Participant {
     this.resting = undefined
   }
 
+  /** Its client has asked for other media, and got it; false when it only lets its leg rest, as it was asked to. */
+  negotiated(streams: readonly Stream[]): boolean {
+    if (this.resting !== undefined && streams.every(stream => stream.direction === 'inactive')) return false
+    const audio = streams.find(stream => stream.kind === 'audio')
+    this.resting = undefined
+    this.held = audio?.direction === 'recvonly' || audio?.direction === 'inactive'
+    return true
+  }
+
+  /** Takes its client's word for whether it can send to the others directly. */
+  setMesh(mesh: boolean, isGruu: (uri: string, user: string) => Promise<boolean>): Promise<void> {
+    this.aware = true
+    this.wantsMesh = mesh
+    return this.learnMesh(isGruu)
+  }
+
   /** Looks whether the others can call this very device. */
   async learnMesh(isGruu: (uri: string, user: string) => Promise<boolean>): Promise<void> {
     const could = this.wantsMesh && this.profile === 'webrtc'
@@ -73,6 +89,7 @@ export class Participant {
 
   /** Lets the media of its leg flow, or rest; false when its client did not take that. `streams` tells what a leg carries. */
   async flow(on: boolean, streams: (leg: string) => Stream[]): Promise<boolean> {
+    if (this.away) return false
     const { dialog, resting = streams(dialog.leg) } = this
     if (on) {
       const worked = await dialog.renegotiate({ streams: resting })
