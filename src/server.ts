@@ -160,7 +160,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
         onChange: listener => certificates.onChange(listener),
       },
       resolve: createResolve(),
-      ...(clustered ? { cluster: { life, secrets: [config.cluster.secret] } } : {}),
+      ...(clustered ? { cluster: { life, secrets: [config.cluster.secret] }, mayAct: members.holdsLease } : {}),
       events,
       log: log.child({ room: 'sip' }),
     }),

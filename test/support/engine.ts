@@ -18,7 +18,12 @@ export interface EngineUnderTest {
 
 /** An engine on loopback with fast timers and an unmodified drachtio-srf connected to it. */
 export async function startEngineUnderTest(
-  options: { t1?: number; userAgent?: string; cluster?: { life: string; secrets: string[] } } = {},
+  options: {
+    t1?: number
+    userAgent?: string
+    cluster?: { life: string; secrets: string[] }
+    mayAct?: () => boolean
+  } = {},
 ): Promise<EngineUnderTest> {
   const log = createSilentLog()
   const { t1 = 20 } = options
@@ -35,6 +40,7 @@ export async function startEngineUnderTest(
     events: createEvents(),
     log,
     cluster: options.cluster,
+    ...(options.mayAct === undefined ? {} : { mayAct: options.mayAct }),
     ports: 'ephemeral',
     minSe: 2,
     sessionSecond: 100,

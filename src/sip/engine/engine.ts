@@ -34,6 +34,8 @@ export interface EngineDeps {
   /** Tests: the shortest session in seconds, and how many milliseconds such a second has. */
   minSe?: number
   sessionSecond?: number
+  /** False while what this node owns may be another's: it then refreshes and ends no dialog by itself. */
+  mayAct?(): boolean
 }
 
 export interface Engine {
@@ -119,6 +121,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     userAgent: config.userAgent,
     minSe: deps.minSe ?? 90,
     second: deps.sessionSecond ?? 1000,
+    mayAct: deps.mayAct ?? (() => true),
     proxy,
     isOwn,
     wire: () => wire,

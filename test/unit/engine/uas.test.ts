@@ -22,9 +22,11 @@ let server: EngineUnderTest
 let onInvite: Handler
 let onMessage: Handler
 let phone: Peer
+/** Called whenever the engine asks whether it may act by itself. */
+let mayAct: () => boolean = () => true
 
 before(async () => {
-  server = await startEngineUnderTest()
+  server = await startEngineUnderTest({ mayAct: () => mayAct() })
   const srf = server.srf as unknown as Record<string, (handler: Handler) => void>
   srf['invite']!((req, res) => onInvite(req, res))
   srf['message']!((req, res) => onMessage(req, res))
@@ -202,6 +204,22 @@ test('session timer: the peer that refreshes and falls silent is hung up', async
   assert.equal(call.ok.header('Session-Expires'), '3;refresher=uac')
   assert.equal(call.ok.header('Require'), 'timer')
   call.say('ACK', 1)
+  const [, reason] = (await once(call.dialog, 'destroy')) as [unknown, string]
+  assert.equal(reason, 'Session timer expired')
+  phone.send(sipResponse(await phone.request('BYE'), 200))
+})
+
+test('session timer: nothing is done by a node that may have lost its calls to another one', async () => {
+  const call = await establish(['Supported: timer', 'Session-Expires: 2;refresher=uac'])
+  call.say('ACK', 1)
+  await new Promise<void>(asked => {
+    mayAct = () => {
+      asked()
+      return false
+    }
+  })
+  assert.equal(phone.untaken().filter(message => message.method === 'BYE').length, 0)
+  mayAct = () => true
   const [, reason] = (await once(call.dialog, 'destroy')) as [unknown, string]
   assert.equal(reason, 'Session timer expired')
   phone.send(sipResponse(await phone.request('BYE'), 200))

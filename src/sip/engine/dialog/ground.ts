@@ -27,6 +27,8 @@ export interface Ground {
   minSe: number
   /** Length of a second of session timers in milliseconds; tests shorten it. */
   second: number
+  /** False while another node may have taken our dialogs over: timers then do nothing of their own. */
+  mayAct(): boolean
   cdr(event: CdrEvent, fields: string[], message: SipMessage): void
   log: Logger
 }

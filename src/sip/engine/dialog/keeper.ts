@@ -18,7 +18,15 @@ export function createKeeper(ground: Ground): Keeper {
     if (!dialog.session) return
     const { refreshAfter, expireAfter } = nextStep(dialog.session)
     if (refreshAfter !== undefined) refreshLater(dialog, refreshAfter * ground.second)
-    dialog.expiryTimer = setTimeout(() => hangUp(dialog, 'Session timer expired'), expireAfter * ground.second)
+    expireLater(dialog, expireAfter * ground.second)
+  }
+
+  function expireLater(dialog: Dialog, ms: number): void {
+    clearTimeout(dialog.expiryTimer)
+    dialog.expiryTimer = setTimeout(() => {
+      if (ground.mayAct()) hangUp(dialog, 'Session timer expired')
+      else expireLater(dialog, ground.second)
+    }, ms)
   }
 
   // Half of the interval may be over since the dead node's last refresh, so ours comes early; not all in one moment.
@@ -35,6 +43,8 @@ export function createKeeper(ground: Ground): Keeper {
 
   function refresh(dialog: Dialog): void {
     if (dialog.ended || !dialog.session) return
+    // After a pause the timers of the event loop come before the news of what has become another node's.
+    if (!ground.mayAct()) return refreshLater(dialog, ground.second)
     // Somebody's INVITE is under way (section 14.1): it refreshes the session itself, or we come back.
     if (dialog.outgoing || dialog.incoming) {
       refreshLater(dialog, 2000)
