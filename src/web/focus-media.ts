@@ -1,3 +1,4 @@
+import type { CallOptions } from 'jssip/lib/UA'
 import type { Devices } from './devices.ts'
 import { pause } from './jssip.ts'
 import { mayRenumber, renumber } from './numbers.ts'
@@ -140,6 +141,22 @@ export class FocusMedia {
     const made = new MediaStream([track])
     this.#streams.set(mid, made)
     return made
+  }
+}
+
+/** How a meeting is called, with a copy of the microphone. */
+export function focusOptions(microphone: MediaStream | undefined): CallOptions {
+  const track = microphone?.getAudioTracks()[0]?.clone()
+  return {
+    mediaStream: new MediaStream(),
+    pcConfig: { iceServers: [] },
+    extraHeaders: ['Vaartha-Mesh: 1'],
+    eventHandlers: {
+      peerconnection: ({ peerconnection }) => {
+        if (track) peerconnection.addTransceiver(track, { direction: 'sendrecv' })
+        addLines(peerconnection)
+      },
+    },
   }
 }
 

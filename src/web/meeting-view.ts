@@ -88,3 +88,8 @@ export function tilesOf({ originator, info }: IncomingInfoEvent | OutgoingInfoEv
     return {}
   }
 }
+
+/** Whether one hears the others by one's pairs with them; on the way to another shape it stays as it is. */
+export function playsPairs({ roster, self }: MeetingView, now: boolean): boolean {
+  return roster.preparing ? now : roster.shape !== 'sfu' && roster.meshed.includes(self)
+}

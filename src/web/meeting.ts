@@ -1,7 +1,6 @@
 import type { EndEvent, IncomingInfoEvent, OutgoingEvent, OutgoingInfoEvent, RTCSession } from 'jssip/lib/RTCSession'
 import type { IncomingRequest, IncomingResponse } from 'jssip/lib/SIPMessage'
-import type { CallOptions } from 'jssip/lib/UA'
-import { addLines, FocusMedia } from './focus-media.ts'
+import { addLines, FocusMedia, focusOptions } from './focus-media.ts'
 import { type DialogId, dialogOf, follow, pause, reoffer } from './jssip.ts'
 import {
   firstView,
@@ -9,6 +8,7 @@ import {
   type MeetingDeps,
   type MeetingView,
   memberOf,
+  playsPairs,
   type SavedMeeting,
   tilesOf,
   wantsRejoin,
@@ -94,7 +94,7 @@ export class Meeting {
       this.end('failed')
       return false
     }
-    this.#attach(line.call(this.address, this.#options()))
+    this.#attach(line.call(this.address, focusOptions(this.#microphone)))
     const { state } = await until(this.view, ({ state }) => state === 'talking' || state === 'ended')
     return state === 'talking'
   }
@@ -103,7 +103,7 @@ export class Meeting {
   async resume(saved: SavedMeeting): Promise<void> {
     this.view.set({ state: 'mending', since: saved.since, muted: saved.muted })
     if (!(await this.#openMicrophone())) return
-    const session = await this.#deps.reattach(saved, this.#options())
+    const session = await this.#deps.reattach(saved, focusOptions(this.#microphone))
     if (session === undefined) return this.end('connectionLost')
     this.#attach(session)
     this.#entered(session)
@@ -222,21 +222,6 @@ export class Meeting {
     }
   }
 
-  #options(): CallOptions {
-    const track = this.#microphone?.getAudioTracks()[0]?.clone()
-    return {
-      mediaStream: new MediaStream(),
-      pcConfig: { iceServers: [] },
-      extraHeaders: ['Vaartha-Mesh: 1'],
-      eventHandlers: {
-        peerconnection: ({ peerconnection }) => {
-          if (track) peerconnection.addTransceiver(track, { direction: 'sendrecv' })
-          addLines(peerconnection)
-        },
-      },
-    }
-  }
-
   /** It was called as a phone is. What a browser can do besides is asked for when it is in: before, the focus offers too. */
   async #widen(session: RTCSession): Promise<void> {
     this.#narrow = false
@@ -283,8 +268,8 @@ export class Meeting {
     const self = memberOf(told?.getHeader('Vaartha-Meeting')) || this.view.get().self
     const contact = (response?.parseHeader('contact') as { uri?: { user?: string } } | undefined)?.uri
     // The factory's own address is no meeting; the one that it has made is in the Contact (RFC 4579 section 5.4).
-    if (contact?.user && session.direction === 'outgoing')
-      this.address = this.address.replace(/^sip:[^@]*/, `sip:${contact.user}`)
+    const made = session.direction === 'outgoing' ? contact?.user : undefined
+    if (made) this.address = this.address.replace(/^sip:[^@]*/, `sip:${made}`)
     this.#dialog = dialogOf(session)
     this.view.set({ state: 'talking', since: since ?? Date.now(), self })
     this.#apply()
@@ -313,10 +298,7 @@ export class Meeting {
 
   /** Plays the one or the other, from one moment to the next, when the focus has settled it. */
   async #choosePath(): Promise<void> {
-    const wantsPairs = () => {
-      const { roster, self } = this.view.get()
-      return roster.preparing ? this.#mesh.playing : roster.shape !== 'sfu' && roster.meshed.includes(self)
-    }
+    const wantsPairs = () => playsPairs(this.view.get(), this.#mesh.playing)
     // What is told as settled may be some packets away from this very ear; the pairs go on for longer than that.
     if (this.#mesh.playing && !wantsPairs()) await this.#focus.arrives(settleMs, () => !this.ended && !wantsPairs())
     if (this.ended) return
@@ -408,7 +390,7 @@ export class Meeting {
     const saved = this.save()
     if (saved === undefined) return this.end('connectionLost')
     this.view.set({ state: 'mending' })
-    const session = await this.#deps.reattach(saved, this.#options())
+    const session = await this.#deps.reattach(saved, focusOptions(this.#microphone))
     if (this.ended) return void session?.terminate()
     if (session === undefined) return this.end('connectionLost')
     this.#attach(session)
