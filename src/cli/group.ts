@@ -6,7 +6,7 @@ import { openDatabase } from '../database/database.ts'
 import { Refusal } from '../errors.ts'
 import { createSqlGroups } from '../groups/groups-sql.ts'
 import type { MeetingView } from '../groups/meeting-view.ts'
-import { type Group, type GroupChange, type GroupStore, type Ring, rings } from '../groups/store.ts'
+import { type Group, type GroupChange, type GroupStore, type Ring, replications, rings } from '../groups/store.ts'
 import { createSilentLog } from '../log.ts'
 import { ask } from './ask.ts'
 import type { Load } from './load.ts'
@@ -21,6 +21,7 @@ interface Options {
   announce?: boolean
   pin?: string | false
   most?: string
+  replication?: (typeof replications)[number]
   json?: boolean
 }
 
@@ -115,10 +116,21 @@ function withOptions(command: Command): Command {
     .option('--pin <digits>', 'what others than members must type')
     .option('--no-pin', 'no PIN')
     .option('--most <number>', 'most people at once; 0 is as configured')
+    .addOption(new Option('--replication <what>', 'what other nodes have of its meetings').choices([...replications]))
     .option('--json', 'print JSON')
 }
 
-function readOptions({ members, moderators, displayName, ring, record, announce, pin, most }: Options): GroupChange {
+function readOptions({
+  members,
+  moderators,
+  displayName,
+  ring,
+  record,
+  announce,
+  pin,
+  most,
+  replication,
+}: Options): GroupChange {
   return {
     ...(members === undefined ? {} : { members: readUsers(members) }),
     ...(moderators === undefined ? {} : { moderators: readUsers(moderators) }),
@@ -128,6 +140,7 @@ function readOptions({ members, moderators, displayName, ring, record, announce,
     ...(announce === undefined ? {} : { announce }),
     ...(pin === undefined ? {} : { pin: pin === false ? '' : pin }),
     ...(most === undefined ? {} : { most: Number(most) }),
+    ...(replication === undefined ? {} : { replication }),
   }
 }
 
@@ -148,6 +161,7 @@ function sayGroup(group: Group): void {
   say(`announces   ${group.announce ? 'yes' : 'no'}`)
   say(`PIN         ${group.pin ? 'for others than members' : 'none'}`)
   say(`most        ${group.most ?? 'as configured'}`)
+  say(`replication ${group.replication ?? 'as configured'}`)
 }
 
 async function withGroups(load: Load, work: (groups: GroupStore, config: Config) => Promise<void>): Promise<void> {

@@ -54,6 +54,8 @@ export interface GroupsTable {
   pin: string | null
   most: number | null
   created: string
+  /** What is kept of its meetings for other nodes; null: as configured. */
+  replication: string | null
 }
 
 /** A person's part in a group; it goes with the account and with the group. */
@@ -131,6 +133,7 @@ const steps = [
      foreign key (domain, user) references accounts (domain, user) on delete cascade) without rowid;`,
   sharingSchema,
   changesSchema,
+  'alter table groups add column replication text',
 ]
 
 /**

@@ -65,7 +65,8 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
   const restoring = new Map<string, Promise<Meeting | undefined>>()
   const stops = [
     members.onDeath(({ life, node }) => {
-      if (replication.strategy !== 'hot-standby') return
+      // Also where `lazy` is the rule a group may want more.
+      if (replication.strategy === 'none') return
       adopt(life).catch((error: unknown) => log.error({ err: error, node }, 'meetings could not be taken over'))
     }),
     replication.onLost((kind, item) => {

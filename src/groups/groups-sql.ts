@@ -1,10 +1,11 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { checkName } from '../accounts/names.ts'
+import type { Strategy } from '../cluster/replication.ts'
 import { type Database, sqliteCode } from '../database/database.ts'
 import type { GroupMembersTable, GroupsTable } from '../database/migrations.ts'
 import { Refusal } from '../errors.ts'
-import { type Group, type GroupChange, type GroupStore, type Ring, rings } from './store.ts'
+import { type Group, type GroupChange, type GroupStore, type Ring, replications, rings } from './store.ts'
 
 const constraintForeignKey = 787
 const constraintPrimaryKey = 1555
@@ -56,7 +57,15 @@ export function createSqlGroups({ database }: { database: Database }): GroupStor
     has,
     async add({ name: wanted, domain: where, ...options }) {
       const [name, domain] = [checkName(wanted, 'group'), where.toLowerCase()]
-      const usual = { displayName: '', ring: 'all', record: false, announce: true, pin: '', most: 0 } as const
+      const usual = {
+        displayName: '',
+        ring: 'all',
+        record: false,
+        announce: true,
+        pin: '',
+        most: 0,
+        replication: 'configured',
+      } as const
       const row = { domain, name, created: new Date().toISOString(), ...(await columns({ ...usual, ...options })) }
       const parts = partsOf({ name, domain }, options.members ?? [], options.moderators ?? [])
       await guarded(async () => {
@@ -117,11 +126,14 @@ const keyOf = ({ domain, name }: { domain: string; name: string }) => `${name}@$
 
 /** The columns that a change means. Throws Refusal('bad-request'). */
 async function columns(change: GroupChange): Promise<Partial<GroupsTable>> {
-  const { displayName, ring, record, announce, pin, most } = change
+  const { displayName, ring, record, announce, pin, most, replication } = change
   if (displayName !== undefined && (displayName.length > 128 || /\p{Cc}/u.test(displayName))) {
     throw new Refusal('bad-request', 'a display name has at most 128 characters and no control characters')
   }
   if (ring !== undefined && !rings.includes(ring)) throw new Refusal('bad-request', `ring is ${rings.join(', ')}`)
+  if (replication !== undefined && !replications.includes(replication)) {
+    throw new Refusal('bad-request', `replication is ${replications.join(', ')}`)
+  }
   if (most !== undefined && !(Number.isInteger(most) && (most === 0 || (most >= 2 && most <= 10_000)))) {
     throw new Refusal('bad-request', 'the most people in a meeting are 2 to 10000, or 0 for the configured number')
   }
@@ -133,6 +145,7 @@ async function columns(change: GroupChange): Promise<Partial<GroupsTable>> {
     ...(announce === undefined ? {} : { announce: Number(announce) }),
     ...(pin === undefined ? {} : { pin: pin === '' ? null : await hashPin(pin) }),
     ...(most === undefined ? {} : { most: most === 0 ? null : most }),
+    ...(replication === undefined ? {} : { replication: replication === 'configured' ? null : replication }),
   }
 }
 
@@ -174,6 +187,7 @@ function toGroup(row: GroupsTable, parts: readonly GroupMembersTable[]): Group {
     announce: row.announce === 1,
     pin: row.pin !== null,
     ...(row.most === null ? {} : { most: row.most }),
+    ...(row.replication === null ? {} : { replication: row.replication as Strategy }),
     created: row.created,
   }
 }

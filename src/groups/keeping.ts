@@ -1,5 +1,5 @@
 import { legSnapshot, nameOf } from '../calls/keeping.ts'
-import type { Replication } from '../cluster/replication.ts'
+import type { Replication, Strategy } from '../cluster/replication.ts'
 import type { Logger } from '../log.ts'
 import type { Stream } from '../media/media.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
@@ -67,7 +67,8 @@ export function createMeetingKeeping(deps: MeetingKeepingDeps): MeetingKeeping {
     if (snapshot === undefined) return log.warn({ meeting: meeting.id, member: id }, 'a member is too long to be kept')
     is.members.add(id)
     const names = [nameOf(state), memberName(meeting.id, id)]
-    await replication.save({ kind: 'meeting', id: memberItem(meeting.id, id), dialogs: names, snapshot })
+    const item = memberItem(meeting.id, id)
+    await replication.save({ kind: 'meeting', id: item, dialogs: names, snapshot }, howOf(meeting))
   }
 
   async function keep(meeting: Meeting, people: Iterable<Participant>, is: Known): Promise<void> {
@@ -77,7 +78,8 @@ export function createMeetingKeeping(deps: MeetingKeepingDeps): MeetingKeeping {
     if (text === undefined) return log.warn({ meeting: meeting.id }, 'the meeting is too long to be kept')
     if (text !== is.text) {
       is.text = text
-      await replication.save({ kind: 'meeting', id: meeting.id, dialogs: [meetingName(meeting.id)], snapshot: text })
+      const kept = { kind: 'meeting', id: meeting.id, dialogs: [meetingName(meeting.id)], snapshot: text } as const
+      await replication.save(kept, howOf(meeting))
     }
     const left = [...is.members].filter(id => meeting.member(id) === undefined)
     await Promise.all(left.map(id => forget(meeting, id, is)))
@@ -112,4 +114,10 @@ export function createMeetingKeeping(deps: MeetingKeepingDeps): MeetingKeeping {
     },
     owns: meeting => replication.owns('meeting', meeting),
   }
+}
+
+/** A group may want its meetings kept in another way than everything else. */
+function howOf({ address }: Meeting): { strategy?: Strategy } {
+  const strategy = address.group?.replication
+  return strategy === undefined ? {} : { strategy }
 }

@@ -1,5 +1,8 @@
+import type { Strategy } from '../cluster/replication.ts'
+
 export type Ring = 'all' | 'order' | 'nobody'
 export const rings: readonly Ring[] = ['all', 'order', 'nobody']
+export const replications: readonly (Strategy | 'configured')[] = ['none', 'lazy', 'hot-standby', 'configured']
 
 /** A group: an address with members. Names are user names of the same domain, in the order of ringing. */
 export interface Group {
@@ -18,6 +21,8 @@ export interface Group {
   readonly pin: boolean
   /** Most people at once; undefined: as configured. */
   readonly most?: number
+  /** What is kept of its meetings for other nodes (docs/meetings.md); undefined: as configured. */
+  readonly replication?: Strategy
   /** ISO 8601, UTC. */
   readonly created: string
 }
@@ -33,6 +38,7 @@ export interface GroupChange {
   pin?: string
   /** 0: as configured. */
   most?: number
+  replication?: Strategy | 'configured'
 }
 
 /** The groups there are. An unknown one is refused with `not-found`, nonsense with `bad-request`. */

@@ -1,10 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import { Refusal } from '../errors.ts'
-import { rings } from '../groups/store.ts'
+import { replications, rings } from '../groups/store.ts'
 import { array, boolean, closed, integer, nothing, object, optional, type Static, string, word } from '../schema.ts'
 import type { HttpDeps } from './deps.ts'
 
 const ring = word(rings, { description: 'Whom the first caller rings: all, one after the other, or nobody.' })
+const replication = word(
+  replications.filter(one => one !== 'configured'),
+  { description: 'What is kept of its meetings for other nodes, where it is not as configured.' },
+)
 const group = object({
   name: string(),
   domain: string(),
@@ -16,6 +20,7 @@ const group = object({
   announce: boolean({ description: 'A tone is heard when somebody comes or goes.' }),
   pin: boolean({ description: 'Others than members must type a PIN.' }),
   most: optional(integer({ description: 'Most people at once, where it is not as configured.' })),
+  replication: optional(replication),
   created: string({ description: 'ISO 8601, UTC.' }),
 })
 
@@ -29,6 +34,7 @@ const wishes = {
   announce: optional(boolean()),
   pin: optional(string({ maxLength: 12, description: '4 to 12 digits; empty takes it away.' })),
   most: optional(integer({ minimum: 0, maximum: 10_000, description: '0: as configured.' })),
+  replication: optional(word(replications, { description: '`configured`: as `cluster.replication` says.' })),
 }
 const newGroup = object({ name: string({ minLength: 1, maxLength: 64 }), ...wishes }, closed)
 const change = object(wishes, closed)

@@ -128,6 +128,29 @@ test('who hangs up before anybody knows of the death is heard, and the others st
   await pair.restart(pair.a)
 })
 
+test('a lazy group: its meeting comes when somebody in it asks for something', async t => {
+  const { code, stderr } = await pair.a.cli('group', 'add', 'later', '--members', 'mum,dad', '--replication', 'lazy')
+  assert.equal(code, 0, stderr)
+  const [mum, dad] = [await phone(pair.a, 'mum'), await phone(pair.a, 'dad')]
+  t.after(() => {
+    for (const one of [mum, dad]) one.close()
+  })
+  assert.equal((await mum.call('later')).status, 200)
+  await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  await pair.a.kill()
+  for (const one of [mum, dad]) await one.turnTo(pair.b)
+  await until(() => /"state":"down"/.test(pair.b.log()))
+  assert.equal((await meetings(pair.b)).length, 0)
+  assert.equal(await mum.info({ do: 'mute', member: 1 }), 200)
+  await mum.hears([tones.dad])
+  assert.equal(await mum.info({ do: 'unmute', member: 1 }), 200)
+  await dad.hears([tones.mum])
+  await mum.hangUp()
+  await dad.hangUp()
+  await until(async () => (await meetings(pair.b)).length === 0, 8000)
+  await pair.restart(pair.a)
+})
+
 test('a node that wakes up late lets go of its meeting without a word', async t => {
   const { mum, dad, kid, seen } = await meet()
   t.after(() => {

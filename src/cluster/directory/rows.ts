@@ -7,7 +7,9 @@ import type { Kind } from './version.ts'
 const accountColumns = [
   'domain', 'user', 'display_name', 'enabled', 'roles', 'created', 'ha1_sha256', 'ha1_md5', 'ha1b_sha256', 'ha1b_md5',
 ] // biome-ignore format: one list
-const groupColumns = ['domain', 'name', 'display_name', 'ring', 'record', 'announce', 'pin', 'most', 'created']
+const groupColumns = [
+  'domain', 'name', 'display_name', 'ring', 'record', 'announce', 'pin', 'most', 'created', 'replication',
+] // biome-ignore format: one list
 const memberColumns = ['user', 'position', 'member', 'moderator']
 const invitationColumns = ['token', 'domain', 'user', 'ends']
 const recordingColumns = [

@@ -43,6 +43,14 @@ it('changes what is named and nothing else', async () => {
   assert.equal((await groups.change('family', domain, { displayName: 'Us' })).displayName, 'Us')
 })
 
+it('keeps what a group wants kept of its meetings, and forgets it', async () => {
+  assert.equal((await groups.change('family', domain, { replication: 'lazy' })).replication, 'lazy')
+  assert.equal((await groups.change('family', domain, { most: 7 })).replication, 'lazy')
+  assert.equal('replication' in (await groups.change('family', domain, { replication: 'configured', most: 0 })), false)
+  const wrong = { replication: 'twice' as never }
+  await assert.rejects(groups.change('family', domain, wrong), { code: 'bad-request' })
+})
+
 it('knows the PIN without keeping it', async () => {
   assert.equal(await groups.checkPin('family', domain, 'whatever'), true)
   assert.equal((await groups.change('family', domain, { pin: '4711' })).pin, true)
