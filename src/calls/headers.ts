@@ -95,12 +95,12 @@ export function readAddress(
   }
 }
 
-/** The device that a Contact names; nothing where there is none. */
+/** The device that a Contact names, also by its public GRUU (RFC 5627 section 3.1); nothing where there is none. */
 export function readDevice(message: Message): { contact?: string; instance?: string } {
   const value = message.get('Contact') ?? ''
   const contact = /<([^>]*)>/.exec(value)?.[1]
   if (contact === undefined) return {}
-  const instance = /;\s*\+sip\.instance="<([^">]*)>"/i.exec(value)?.[1]
+  const instance = /;\s*\+sip\.instance="<([^">]*)>"/i.exec(value)?.[1] ?? /;gr=(urn:[^;?]*)/i.exec(contact)?.[1]
   return { contact, ...(instance === undefined ? {} : { instance }) }
 }
 
