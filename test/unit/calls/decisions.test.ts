@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readDigit, writeDigit } from '../../../src/calls/dtmf.ts'
-import { fromAnswer, fromInvite, identity, mayCallAs, nameAddr, notUnderstood } from '../../../src/calls/headers.ts'
+import {
+  fromAnswer,
+  fromInvite,
+  identity,
+  mayCallAs,
+  nameAddr,
+  notUnderstood,
+  readDevice,
+} from '../../../src/calls/headers.ts'
 import { asBranchStatus, bestOf, isHeld, resultOf } from '../../../src/calls/outcome.ts'
 import { calledUser, chooseTargets } from '../../../src/calls/route.ts'
 import { isSecure, knowsDigits, likeOffer, sameMedia, towards, unheld, waitingAnswer } from '../../../src/calls/sdp.ts'
@@ -236,4 +244,13 @@ test('a key comes by INFO in two forms; what is no key is something else', () =>
   assert.equal(info('text/plain', '5'), undefined)
   const { headers, body } = writeDigit({ digit: '7', ms: 99.6 })
   assert.deepEqual(info(headers['Content-Type']!, body), { digit: '7', ms: 100 })
+})
+
+test('a device is known by its instance id, and by the public GRUU that it gives as Contact', () => {
+  const id = 'urn:uuid:ef4af75c-5dd9-a6e4-1d0a-3893491cc187'
+  const of = (Contact: string) => readDevice(message({ Contact })).instance
+  assert.equal(of(`<sip:mum@192.168.1.9:5070>;+sip.instance="<${id}>"`), id)
+  assert.equal(of(`<sip:mum@vaartha.local;gr=${id}>`), id)
+  assert.equal(of('<sip:tgruu.abc@vaartha.local;gr>'), undefined)
+  assert.equal(of('<sip:mum@192.168.1.9:5070>'), undefined)
 })
