@@ -33,7 +33,7 @@ test('of `vaartha pair` the node of a call is killed: both talk on, hang up, and
     VAARTHA_DISCOVERY_ENABLED: 'false',
     VAARTHA_LOG_FORMAT: 'json',
   }
-  const ports = ['--port', port, '--sip', sip, '--http', http, '--restart', 5].map(String)
+  const ports = ['--port', port, '--sip', sip, '--http', http, '--restart', 12].map(String)
   const pair = spawn(process.execPath, [...program, 'pair', ...ports], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const phones: Baresip[] = []
   t.after(async () => {
