@@ -60,7 +60,7 @@ const phoneSeconds = 300
 /** Goes on with meetings of nodes that are gone. */
 export function createAdoption(deps: AdoptionDeps): Adoption {
   const { replication, dialogs, members, seek, log } = deps
-  /** Members that are ours before their meeting is here, by their items. */
+  /** What is ours and not here yet, by its item. */
   const waiting = new Map<string, Taken>()
   const restoring = new Map<string, Promise<Meeting | undefined>>()
   const stops = [
@@ -84,24 +84,21 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
   async function adopt(life: string): Promise<number> {
     const began = performance.now()
     const ids = new Set<string>()
-    const own = new Map<string, Taken>()
     for await (const taken of replication.adopt(life, 'meeting')) {
-      const { meeting, member } = readItem(taken.id)
-      ids.add(meeting)
-      if (member === undefined) own.set(meeting, taken)
-      else waiting.set(taken.id, taken)
+      waiting.set(taken.id, taken)
+      ids.add(readItem(taken.id).meeting)
     }
-    await Promise.all([...ids].map(id => bring(id, own.get(id))))
+    await Promise.all(Array.from(ids, bring))
     if (ids.size > 0)
       log.warn({ life, meetings: ids.size, ms: Math.round(performance.now() - began) }, 'meetings taken over')
     return ids.size
   }
 
   /** The meeting of that id, here; once for all who ask at the same time. */
-  function bring(id: string, taken?: Taken): Promise<Meeting | undefined> {
+  function bring(id: string): Promise<Meeting | undefined> {
     const under = restoring.get(id)
     if (under !== undefined) return under
-    const made = restore(id, taken)
+    const made = restore(id)
       .catch((error: unknown) => {
         if (!(error instanceof Refusal)) log.error({ err: error, meeting: id }, 'a meeting could not be taken over')
         else log.warn({ why: error.message, meeting: id }, 'a meeting could not be taken over')
@@ -112,17 +109,19 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
     return made
   }
 
-  async function restore(id: string, given: Taken | undefined): Promise<Meeting | undefined> {
+  async function restore(id: string): Promise<Meeting | undefined> {
     const here = deps.find(id)
-    const taken = given ?? (here === undefined ? await replication.takeOver(meetingName(id)) : undefined)
-    const was = taken && 'snapshot' in taken ? decodeMeeting(taken.snapshot) : undefined
+    const taken = here === undefined ? await obtain(id, meetingName(id)) : undefined
+    const was = taken && decodeMeeting(taken.snapshot)
     if (here === undefined && was === undefined) {
       log.warn({ meeting: id }, 'there is no such meeting to take over, or another node has it')
       await giveBack(id)
       return undefined
     }
     const meeting = here ?? deps.open(was!)
-    const found = await Promise.all((was?.members ?? []).map(member => takeMember(id, member)))
+    const found = await Promise.all(
+      (was?.members ?? []).map(member => obtain(memberItem(id, member), memberName(id, member))),
+    )
     found.push(...takeWaiting(id))
     const came = await Promise.all(found.map(one => one && takeIn(meeting, one)))
     // Those of a meeting that went on in another one are kept with that.
@@ -138,21 +137,21 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
   }
 
   function takeWaiting(id: string): Taken[] {
-    const found = [...waiting.values()].filter(taken => readItem(taken.id).meeting === id)
+    const found = [...waiting.values()].filter(taken => taken.id !== id && readItem(taken.id).meeting === id)
     for (const { id: item } of found) waiting.delete(item)
     return found
   }
 
-  async function takeMember(meeting: string, id: number): Promise<Taken | undefined> {
-    const item = memberItem(meeting, id)
+  /** Takes an item of a dead node; one that another node has taken by itself is given back soon. */
+  async function obtain(item: string, name: string): Promise<Taken | undefined> {
     for (let look = 0; look < looks; look++) {
       const mine = waiting.get(item)
-      if (mine !== undefined) {
-        waiting.delete(item)
-        return mine
-      }
-      const taken = await replication.takeOver(memberName(meeting, id))
+      waiting.delete(item)
+      if (mine !== undefined) return mine
+      const taken = await replication.takeOver(name)
       if (taken === undefined || 'snapshot' in taken) return taken
+      // Who has the meeting gets its members.
+      if (readItem(item).member === undefined && taken.owner !== members.life) return undefined
       await wait(lookMs, undefined, { ref: false })
     }
     return undefined
@@ -224,9 +223,11 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
   return {
     adopt,
     async take(taken) {
-      const { meeting: id, member } = readItem(taken.id)
-      if (member !== undefined) waiting.set(taken.id, taken)
-      const meeting = await bring(id, member === undefined ? taken : undefined)
+      waiting.set(taken.id, taken)
+      const { meeting: id } = readItem(taken.id)
+      let meeting = await bring(id)
+      // It came when the others had been looked for already.
+      if (waiting.has(taken.id)) meeting = await bring(id)
       return meeting && homeOf(meeting)
     },
     async find(replaces) {

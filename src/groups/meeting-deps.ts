@@ -3,7 +3,6 @@ import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
 import type { Board } from './board.ts'
-import type { Meeting } from './meeting.ts'
 import type { Participant } from './participant.ts'
 import type { Group } from './store.ts'
 
@@ -14,7 +13,8 @@ export interface MeetingAddress {
   group: Group | undefined
 }
 
-export interface MeetingDeps {
+/** What a meeting needs of its surroundings; `M` is the meeting itself, whose file imports this one. */
+export interface MeetingDeps<M> {
   media: Media
   domain: string
   limits: { most: number; meshMost: number; meshBack: number }
@@ -27,13 +27,13 @@ export interface MeetingDeps {
   log: Logger
   now(): number
   /** Nobody is in it or on the way in; rings do not count. */
-  onEmpty(meeting: Meeting): void
+  onEmpty(meeting: M): void
   /** It is over; its participants are about to be told. */
-  onEnded(meeting: Meeting): void
+  onEnded(meeting: M): void
   /** A participant has a dialog; requests in it are the owner's to answer. */
-  onDialog(meeting: Meeting, one: Participant): void
+  onDialog(meeting: M, one: Participant): void
   /** Something has changed that another node would have to know: of one member, or of the meeting. */
-  keep(meeting: Meeting, one?: Participant): void
+  keep(meeting: M, one?: Participant): void
   /** Whether we may act for it. */
   owns(meeting: string): boolean
 }

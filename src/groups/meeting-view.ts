@@ -1,6 +1,7 @@
 import type { Topology } from '../events.ts'
 import type { Profile, Stream } from '../media/media.ts'
-import type { Participant, Person } from './participant.ts'
+import type { Participant } from './participant.ts'
+import type { Person } from './person.ts'
 import type { RosterState, RosterTopology, RosterUser } from './roster.ts'
 
 /** What an operator sees of a meeting. */

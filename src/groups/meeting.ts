@@ -10,7 +10,8 @@ import { guarded } from './guarded.ts'
 import type { MeetingAddress, MeetingDeps } from './meeting-deps.ts'
 import { rosterOf } from './meeting-view.ts'
 import { Shape } from './mesh.ts'
-import { goOnAs, Participant, type Person } from './participant.ts'
+import { goOnAs, Participant } from './participant.ts'
+import type { Person } from './person.ts'
 import { Rings } from './rings.ts'
 import { MeetingRoom } from './room.ts'
 import type { MeetingSnapshot, MemberSnapshot } from './snapshot.ts'
@@ -28,7 +29,7 @@ export class Meeting {
   ended = false
   /** Member id of the loudest. */
   speaker: number | undefined
-  readonly #deps: MeetingDeps
+  readonly #deps: MeetingDeps<Meeting>
   readonly #tones: Tones
   readonly #taping = new Taping()
   readonly #people = new Map<number, Participant>()
@@ -40,8 +41,7 @@ export class Meeting {
   #peak = 0
 
   /** With `was` it goes on from another node. */
-  constructor(deps: MeetingDeps, id: string, address: MeetingAddress, was?: MeetingSnapshot) {
-    const { events } = deps
+  constructor(deps: MeetingDeps<Meeting>, id: string, address: MeetingAddress, was?: MeetingSnapshot) {
     this.#deps = deps
     this.id = id
     this.address = address
@@ -58,13 +58,13 @@ export class Meeting {
       publish: () => this.#show('now'),
       flow: async (id, on) => (await this.#people.get(id)?.flow(on, leg => deps.media.streams(leg))) ?? false,
       changed: change => {
-        events.emit('topologyChanged', { meeting: id, ...change })
+        deps.events.emit('topologyChanged', { meeting: id, ...change })
         this.log.info(change, 'topology changed')
       },
       failed: error => this.log.error({ err: error }, 'changing the topology failed'),
     })
     if (was) this.shape.goOn(was.shape)
-    else events.emit('groupStarted', { group: this.uri, meeting: id })
+    else deps.events.emit('groupStarted', { group: this.uri, meeting: id })
     this.log.info(was === undefined ? 'meeting started' : 'meeting goes on from another node')
   }
 
@@ -191,6 +191,7 @@ export class Meeting {
     this.#count(one)
     this.#deps.onDialog(this, one)
     this.shape.restore(id, { mesh: one.mesh, plain: one.profile === 'plain' })
+    this.#deps.keep(this, one)
     dialog.once('placed', () => void guarded(this.log, this.#seat(one)))
     this.#show()
     return one

@@ -1,16 +1,10 @@
 import type { LocalDialog } from '../calls/local.ts'
 import type { Profile, Stream } from '../media/media.ts'
 import type { Keys } from './keys.ts'
+import type { Person } from './person.ts'
 import type { RosterEndpoint } from './roster.ts'
 import type { MemberSnapshot } from './snapshot.ts'
 import { meetingType } from './wish.ts'
-
-/** Who is in a meeting, as far as its account says. */
-export interface Person {
-  user: string
-  displayName: string
-  moderator: boolean
-}
 
 /** One device in a meeting: its id stays when a reload gives it another dialog. */
 export class Participant {

@@ -2,7 +2,7 @@ import { reasonHeader } from '../calls/headers.ts'
 import type { LocalDialogs, LocalOptions } from '../calls/local.ts'
 import { Refusal } from '../errors.ts'
 import type { Meeting } from './meeting.ts'
-import type { Person } from './participant.ts'
+import type { Person } from './person.ts'
 
 export interface RingingDeps {
   dialogs: Pick<LocalDialogs, 'invite'>

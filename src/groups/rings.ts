@@ -1,4 +1,4 @@
-import type { Person } from './participant.ts'
+import type { Person } from './person.ts'
 
 /** Who is being rung for a meeting. */
 export class Rings {

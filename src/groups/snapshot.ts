@@ -12,7 +12,7 @@ import {
 } from '../calls/snapshot.ts'
 import type { Topology } from '../events.ts'
 import type { Stream } from '../media/media.ts'
-import type { Person } from './participant.ts'
+import type { Person } from './person.ts'
 import type { Group } from './store.ts'
 
 // What has to be known of a meeting to go on with it on another node: one text for the meeting, which says who is in it,
