@@ -376,10 +376,8 @@ export class Meeting {
 
   #announce(prompt: Prompt): void {
     if (this.address.group?.announce === false) return
-    void guarded(
-      this.log,
-      this.#room.opened?.then(room => this.#tones.play({ room }, prompt)),
-    )
+    const played = this.#room.opened?.then(room => this.#tones.play({ room }, prompt))
+    void guarded(this.log, played)
   }
 
   #onSpeaker(leg: string | undefined): void {
