@@ -19,15 +19,35 @@ interface Service {
 
 const root = resolve(import.meta.dirname, '../../..')
 const text = readFileSync(resolve(root, 'docker-compose.yml'), 'utf8')
-const compose = parse(text) as { services: Record<string, Service>; volumes: Record<string, unknown> }
+const compose = parse(text, { merge: true }) as { services: Record<string, Service>; volumes: Record<string, unknown> }
 const { vaartha, redis, drachtio } = compose.services as Record<'vaartha' | 'redis' | 'drachtio', Service>
 
-test('three services, of which only Vaartha starts unasked', () => {
-  assert.deepEqual(Object.keys(compose.services), ['vaartha', 'redis', 'drachtio'])
+const pair = Object.entries(compose.services).filter(([, service]) => service.profiles?.includes('pair'))
+
+test('only Vaartha starts unasked', () => {
+  assert.deepEqual(Object.keys(compose.services).slice(0, 3), ['vaartha', 'redis', 'drachtio'])
   assert.equal(vaartha.profiles, undefined)
   assert.deepEqual(redis.profiles, ['redis'])
   assert.deepEqual(drachtio.profiles, ['drachtio'])
-  assert.deepEqual(Object.keys(compose), ['services', 'volumes'], 'docker-compose 1.29 knows no other top-level keys')
+  const names = ['a', 'b', 'pair-redis', 'pair-replica', 'pair-sentinel', 'pair-nats']
+  assert.deepEqual(Object.keys(compose.services).slice(3), names)
+  assert.deepEqual(
+    pair.map(([name]) => name),
+    names,
+  )
+  const keys = Object.keys(compose).filter(key => !key.startsWith('x-'))
+  assert.deepEqual(keys, ['services', 'volumes'], 'docker-compose 1.29 knows no other top-level keys')
+})
+
+test('what two nodes share listens on loopback, and nothing of it starts without a secret', () => {
+  for (const [name, { command, environment }] of pair) {
+    const { VAARTHA_CLUSTER_SECRET: own, SECRET: given } = environment as Record<string, string>
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: Compose's own notation.
+    assert.equal(own ?? given, '${VAARTHA_CLUSTER_SECRET:-}', name)
+    if (command === undefined) continue
+    assert.match(command[0]!, /\$\{SECRET:\?/, name)
+    assert.match(command[0]!, /bind 127\.0\.0\.1|--addr 127\.0\.0\.1/, name)
+  }
 })
 
 test('all are on the host’s network, come back after a restart and name a version', () => {
@@ -35,7 +55,7 @@ test('all are on the host’s network, come back after a restart and name a vers
     assert.equal(service.network_mode, 'host', name)
     assert.equal(service.ports, undefined, name)
     assert.equal(service.restart, 'unless-stopped', name)
-    if (name !== 'vaartha') assert.match(service.image, /:\d/, name)
+    if (service.image !== 'vaartha') assert.match(service.image, /:\d/, name)
   }
 })
 
@@ -72,7 +92,7 @@ const tools = [['docker-compose'], ['docker', 'compose']].filter(
 )
 for (const [program, ...args] of tools) {
   test(`${[program, ...args].join(' ')} accepts it with every profile`, () => {
-    const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], COMPOSE_PROFILES: 'redis,drachtio' }
+    const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], COMPOSE_PROFILES: 'redis,drachtio,pair' }
     const result = spawnSync(program!, [...args, '-f', 'docker-compose.yml', 'config', '-q'], { cwd: root, env })
     assert.equal(result.status, 0, result.stderr.toString())
     assert.equal(result.stderr.toString(), '')
