@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Strategy } from '../../../src/cluster/replication.ts'
-import { type CallsUnderTest, connect, createSide, createTcpSide, type Side, sdp } from '../../support/calls.ts'
-import { createSharedCalls } from '../../support/shared-calls.ts'
-import type { Received } from '../../support/sip-peer.ts'
+import type { Strategy } from '../../src/cluster/replication.ts'
+import { type CallsUnderTest, connect, createSide, createTcpSide, type Side, sdp } from '../support/calls.ts'
+import { createSharedCalls } from '../support/shared-calls.ts'
+import type { Received } from '../support/sip-peer.ts'
 
 async function start(t: TestContext, strategy: Strategy) {
   const shared = createSharedCalls(strategy)
