@@ -27,6 +27,10 @@ redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', ARGV[2], 's', ARGV[3], 'd', ARGV[
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return ''`
 
+const dropDialogScript = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`
+
 const endScript = `
 local o, f = unpack(redis.call('HMGET', KEYS[1], 'o', 'f'))
 if f and (f ~= ARGV[2] or o ~= ARGV[1]) then return o end
@@ -59,6 +63,7 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
   const fenced = (life: string) => `${prefix}:fenced:${life}`
   const write = redis.script<string>('keep', writeScript, 1)
   const finish = redis.script<string>('endKept', endScript, 1)
+  const dropDialog = redis.script<number>('dropDialog', dropDialogScript, 1)
   const pass = redis.script<[string?, string?]>('passKept', passScript, 1)
 
   return {
@@ -81,8 +86,9 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
     async addDialogs(name: string, dialogs: readonly string[]): Promise<void> {
       await Promise.all(dialogs.map(d => redis.ask('addDialog', client => client.set(dialogKey(d), name, 'PX', ttlMs))))
     },
-    async removeDialogs(dialogs: readonly string[]): Promise<void> {
-      await Promise.all(dialogs.map(dialog => redis.ask('removeDialog', client => client.del(dialogKey(dialog)))))
+    /** A dialog that leads to another one by now stays: a transfer takes it from one call into another. */
+    async removeDialogs(name: string, dialogs: readonly string[]): Promise<void> {
+      await Promise.all(dialogs.map(dialog => dropDialog(dialogKey(dialog), name)))
     },
     find: (dialog: string): Promise<string | null> => redis.ask('findDialog', client => client.get(dialogKey(dialog))),
     async addOwned(life: string, names: string[]): Promise<void> {

@@ -162,7 +162,7 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
       store.write(one.name, life, one.fence, newest),
       store.addDialogs(one.name, added),
       stored === undefined && one.strategy === 'hot-standby' ? store.addOwned(life, [one.name]) : undefined,
-      store.removeDialogs([...known]),
+      store.removeDialogs(one.name, [...known]),
     ])
     if (owner !== '') return void (await stillOurs(one, owner))
     one.stored = newest
@@ -262,7 +262,8 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
         ours = await stillOurs(one, owner)
         if (ours) owner = await store.end(one.name, life, one.fence)
       }
-      if (ours) await Promise.all([store.removeDialogs(one.newest.dialogs), store.removeOwned(life, [one.name])])
+      if (ours)
+        await Promise.all([store.removeDialogs(one.name, one.newest.dialogs), store.removeOwned(life, [one.name])])
     })
     one.told = true
     if (!answered) retryLater()

@@ -66,6 +66,15 @@ export function testReplication(name: string, open: () => Promise<ReplicationPai
     assert.deepEqual(await all(pair.second.adopt('first', 'call')), [])
   })
 
+  run('a dialog that a transfer took into another one is found there when the first one ends', async pair => {
+    await pair.first.save(call('one'), { must: true })
+    await stored(pair, 'one;c;d')
+    await pair.first.save(call('two', '{"id":"two"}', ['one;a;b', 'two;e;f']), { must: true })
+    await stored(pair, 'two;e;f')
+    assert.equal(await pair.first.end('call', 'one'), true)
+    await stored(pair, 'one;a;b')
+  })
+
   run('an unknown dialog is nobody’s', async ({ second }) => {
     assert.equal(await second.takeOver('none;x;y'), undefined)
   })
