@@ -38,7 +38,12 @@ async function talking(): Promise<{ alice: Phone; bob: Phone; line: Line }> {
   const [alice, bob] = [await phoneAt(pair.a, 'alice'), await phoneAt(pair.a, 'bob')]
   const [answer] = await Promise.all([alice.call('bob'), bob.answer()])
   assert.equal(answer.status, 200)
-  const [line] = await pair.a.api<Line[]>('/api/calls')
+  // The 200 goes out a moment before the call counts as answered.
+  let line: Line | undefined
+  await until(async () => {
+    line = (await pair.a.api<Line[]>('/api/calls'))[0]
+    return line?.answered !== undefined
+  })
   return { alice, bob, line: line! }
 }
 
