@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { freePort } from './redis.ts'
+import { here, type Place } from './server.ts'
 
 export interface NatsServer {
   /** With the user and password that it asks for. */
@@ -17,17 +18,17 @@ const user = 'vaartha'
 const password = 'of a test'
 
 /** Starts a real nats-server with JetStream on a loopback port, that lets in one user alone. */
-export async function startNats(at?: number, store?: string): Promise<NatsServer> {
+export async function startNats(at?: number, store?: string, place: Place = here): Promise<NatsServer> {
   const port = at ?? (await freePort())
   const dir = store ?? (await mkdtemp(join(tmpdir(), 'vaartha-nats-')))
   const config = join(dir, 'nats.conf')
   const lines = [
-    `listen: "127.0.0.1:${port}"`,
+    `listen: "${place.address}:${port}"`,
     `jetstream { store_dir: "${dir}" }`,
     `authorization { user: ${user}, password: "${password}" }`,
   ]
   await writeFile(config, lines.join('\n'))
-  const child = spawn('nats-server', ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(...place.enter('nats-server', ['-c', config]), { stdio: ['ignore', 'ignore', 'pipe'] })
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))
   await new Promise<void>((resolve, reject) => {
     child.once('error', cause =>
@@ -39,7 +40,7 @@ export async function startNats(at?: number, store?: string): Promise<NatsServer
     })
   })
   return {
-    url: `nats://${user}:${encodeURIComponent(password)}@127.0.0.1:${port}`,
+    url: `nats://${user}:${encodeURIComponent(password)}@${place.address}:${port}`,
     port,
     pid: child.pid!,
     async stop() {

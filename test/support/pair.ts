@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { type RedisServer, startRedis } from './redis.ts'
-import { freePorts, startVaartha, type TestServer, type TestServerOptions } from './server.ts'
+import { freePorts, here, type Place, startVaartha, type TestServer, type TestServerOptions } from './server.ts'
 
 // Two nodes of one cluster, each the real program in a process of its own, and their Redis.
 
@@ -17,23 +17,34 @@ export interface Pair {
   close(): Promise<void>
 }
 
+export interface PairOptions extends TestServerOptions {
+  /** Where each runs; all on the host of the test when left out. */
+  places?: { a: Place; b: Place; redis: Place }
+  /** Settings of one of them only. */
+  own?: { a?: Record<string, string>; b?: Record<string, string> }
+  redis?: RedisServer
+}
+
 /** Starts them and resolves when each sees the other up. */
-export async function startPair(options: TestServerOptions = {}): Promise<Pair> {
-  const redis = await startRedis()
+export async function startPair(options: PairOptions = {}): Promise<Pair> {
+  const places = options.places ?? { a: here, b: here, redis: here }
+  const redis = options.redis ?? (await startRedis(undefined, [], undefined, places.redis))
   const ports = await freePorts(2)
-  const start = (name: string, at: number, priority: number) =>
+  const start = (name: 'a' | 'b', at: number, priority: number) =>
     startVaartha({
       ...options,
+      place: places[name],
       settings: {
         VAARTHA_STORE_REDIS: redis.url,
         VAARTHA_CLUSTER_NAME: name,
         VAARTHA_CLUSTER_SECRET: 'a secret of tests, long enough',
-        VAARTHA_CLUSTER_ADDRESS: '127.0.0.1',
+        VAARTHA_CLUSTER_ADDRESS: places[name].address,
         VAARTHA_CLUSTER_PORT: String(ports[at]),
         VAARTHA_CLUSTER_PRIORITY: String(priority),
         VAARTHA_CLUSTER_RETURN_SECONDS: '0',
         VAARTHA_CLUSTER_DRAIN_SECONDS: '5',
         ...options.settings,
+        ...options.own?.[name],
       },
     })
   const close = async (...nodes: TestServer[]) => {

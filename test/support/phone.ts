@@ -43,10 +43,10 @@ export function createPhone({
   const aor = `sip:${user}@${domain}`
   const instance = unique()
   // A browser has no address that it could name (RFC 7118 section 5).
-  const host = transport === 'WSS' ? `${instance}.invalid` : `127.0.0.1:${peer.port}`
+  const host = transport === 'WSS' ? `${instance}.invalid` : `${peer.address}:${peer.port}`
   const contact = `sip:${user}@${host}${transport === 'UDP' ? '' : `;transport=${transport === 'WSS' ? 'ws' : 'tcp'}`}`
   const registration = unique()
-  const describe = transport === 'WSS' ? browserSdp : phoneSdp
+  const describe = (port: number) => (transport === 'WSS' ? browserSdp(port) : phoneSdp(port, peer.address))
   let sequence = 0
   let dialog = { callId: '', from: '', to: '', target: '' }
 
@@ -156,8 +156,8 @@ export function createPhone({
 }
 
 /** What such a phone says of its media. */
-export const phoneSdp = (port: number) =>
-  `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0\r\n`
+export const phoneSdp = (port: number, address = '127.0.0.1') =>
+  `v=0\r\no=- 1 1 IN IP4 ${address}\r\ns=-\r\nc=IN IP4 ${address}\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0\r\n`
 
 /** What a browser would say; nothing is behind it, so it fits calls that pass it on untouched. */
 const browserSdp = (port: number) =>

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Redis } from 'ioredis'
+import { here, type Place } from './server.ts'
 
 export interface RedisServer {
   url: string
@@ -18,7 +19,12 @@ export interface RedisServer {
  * Starts a real redis-server, found in PATH, on a free loopback port (or the given one), that keeps nothing on disk;
  * `more` are further words of its command line, and `sentinel` is the configuration that makes it a Sentinel.
  */
-export async function startRedis(port?: number, more: readonly string[] = [], sentinel?: string): Promise<RedisServer> {
+export async function startRedis(
+  port?: number,
+  more: readonly string[] = [],
+  sentinel?: string,
+  place: Place = here,
+): Promise<RedisServer> {
   const at = port ?? (await freePort())
   const dir = await mkdtemp(join(tmpdir(), 'vaartha-redis-'))
   const file = join(dir, 'sentinel.conf')
@@ -28,13 +34,15 @@ export async function startRedis(port?: number, more: readonly string[] = [], se
     '--port',
     String(at),
     '--bind',
-    '127.0.0.1',
+    place.address,
+    '--protected-mode',
+    'no',
     ...(sentinel === undefined ? ['--save', '', '--appendonly', 'no'] : []),
     '--dir',
     dir,
     ...more,
   ]
-  const child = spawn('redis-server', settings, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...place.enter('redis-server', settings), { stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = new Promise<void>(resolve => {
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
@@ -49,7 +57,7 @@ export async function startRedis(port?: number, more: readonly string[] = [], se
     })
   })
   return {
-    url: `redis://127.0.0.1:${at}/0`,
+    url: `redis://${place.address}:${at}/0`,
     port: at,
     pid: child.pid!,
     async stop() {

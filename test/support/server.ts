@@ -23,6 +23,8 @@ export interface Ports {
 
 export interface TestServer {
   readonly ports: Ports
+  /** Where phones reach it. */
+  readonly address: string
   readonly domain: string
   readonly data: string
   readonly pid: number
@@ -44,15 +46,28 @@ export interface TestServer {
   close(): Promise<void>
 }
 
+/** A host that is not the one of the test. */
+export interface Place {
+  readonly address: string
+  /** The command line that runs a command there. */
+  enter(command: string, args: readonly string[]): [command: string, args: string[]]
+}
+
+/** The host of the test. */
+export const here: Place = { address: '127.0.0.1', enter: (command, args) => [command, [...args]] }
+
 export interface TestServerOptions {
   /** Settings beyond the test's defaults, as `VAARTHA_…` variables. */
   settings?: Record<string, string>
   /** Addresses to listen on. */
   listen?: string[]
+  /** Where it runs. */
+  place?: Place
 }
 
 /** Starts Vaartha and resolves when it is ready; rejects with its output when it ends before. */
 export async function startVaartha(options: TestServerOptions = {}): Promise<TestServer> {
+  const { place = here } = options
   const data = mkdtempSync(join(tmpdir(), 'vaartha-'))
   const [sip, tls, http, https] = (await freePorts(4)) as [number, number, number, number]
   const config = join(data, 'vaartha.yaml')
@@ -64,7 +79,7 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
     NODE_COMPILE_CACHE: join(tmpdir(), 'vaartha-compile-cache'),
     VAARTHA_CONFIG: config,
     VAARTHA_DATA: join(data, 'data'),
-    VAARTHA_NETWORK_LISTEN: (options.listen ?? ['127.0.0.1']).join(),
+    VAARTHA_NETWORK_LISTEN: (options.listen ?? [...new Set([here.address, place.address])]).join(),
     VAARTHA_DISCOVERY_ENABLED: 'false',
     VAARTHA_SIP_UDP: String(sip),
     VAARTHA_SIP_TCP: String(sip),
@@ -74,11 +89,12 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
     VAARTHA_LOG_FORMAT: 'json',
     ...options.settings,
   }
+  const folder = env['VAARTHA_DATA']!
   let child: ChildProcess
   let printed = ''
 
   async function start(): Promise<void> {
-    child = spawn(process.execPath, [...flags, 'serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    child = spawn(...place.enter(process.execPath, [...flags, 'serve']), { env, stdio: ['ignore', 'pipe', 'pipe'] })
     const own = child
     own.stderr!.setEncoding('utf8').on('data', text => (printed += text))
     await new Promise<void>((ready, failed) => {
@@ -99,7 +115,7 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
 
   function cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
     return new Promise(done => {
-      execFile(process.execPath, [...flags, ...args], { env }, (error, stdout, stderr) =>
+      execFile(...place.enter(process.execPath, [...flags, ...args]), { env }, (error, stdout, stderr) =>
         done({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : 1, stdout, stderr }),
       )
     })
@@ -108,8 +124,9 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
   await start()
   return {
     ports: { sip, tls, http, https },
+    address: place.address,
     domain: options.settings?.['VAARTHA_DOMAIN'] ?? 'vaartha.local',
-    data: join(data, 'data'),
+    data: folder,
     get pid() {
       return child.pid!
     },
@@ -122,8 +139,8 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
       return (JSON.parse(stdout) as { password: string }).password
     },
     async api<T>(path: string, method = 'GET') {
-      const token = readFileSync(join(data, 'data/admin.token'), 'utf8').trim()
-      const answer = await fetch(`http://127.0.0.1:${http}${path}`, {
+      const token = readFileSync(join(folder, 'admin.token'), 'utf8').trim()
+      const answer = await fetch(`http://${place.address}:${http}${path}`, {
         method,
         headers: { authorization: `Bearer ${token}` },
       })

@@ -17,6 +17,8 @@ export interface Received {
 
 export interface Peer {
   readonly port: number
+  /** Its own. */
+  readonly address: string
   send(text: string): void
   /** Over UDP: from now on it talks to another port. */
   turnTo?(to: number): void
@@ -51,6 +53,7 @@ function createInbox(
   transmit: (text: string) => void,
   close: () => void,
   port: number,
+  address = '127.0.0.1',
 ): Peer & { push(text: string): void } {
   const inbox: Received[] = []
   const waiting: { fits: (message: Received) => boolean; give: (message: Received) => void }[] = []
@@ -74,6 +77,7 @@ function createInbox(
   }
   return {
     port,
+    address,
     send: transmit,
     wait,
     request: (method, ms) => wait(message => message.method === method, ms),
@@ -109,17 +113,23 @@ function createRepeatCheck(): (message: Received) => boolean {
 
 /**
  * A peer over UDP on a free port of 127.0.0.1, talking to `to`; it absorbs repeated requests, as any phone does.
- * With `listen`, each message goes there at once, repeats too, and nothing can be waited for.
+ * With `listen`, each message goes there at once, repeats too, and nothing can be waited for. With `way`, it has the
+ * address `own` and talks to the one of `server`.
  */
-export async function createUdpPeer(to: number, listen?: (message: Received) => void): Promise<Peer> {
+export async function createUdpPeer(
+  to: number,
+  listen?: (message: Received) => void,
+  way = { own: '127.0.0.1', server: '127.0.0.1' },
+): Promise<Peer> {
   const socket: Socket = createSocket('udp4')
-  await new Promise<void>(resolve => socket.bind(0, '127.0.0.1', resolve))
+  await new Promise<void>(resolve => socket.bind(0, way.own, resolve))
   const { port } = socket.address()
   let there = to
   const inbox = createInbox(
-    text => socket.send(text, there, '127.0.0.1'),
+    text => socket.send(text, there, way.server),
     () => socket.close(),
     port,
+    way.own,
   )
   const peer = Object.assign(inbox, {
     turnTo(other: number) {

@@ -17,7 +17,9 @@ export interface WebPhone extends TestPage {
 }
 
 export function webUrl(server: TestServer, path = '/'): string {
-  return `http://127.0.0.1:${server.ports.http}${path}`
+  // A page may use a microphone when it is of this host or came sealed.
+  const { address, ports } = server
+  return address === '127.0.0.1' ? `http://127.0.0.1:${ports.http}${path}` : `https://${address}:${ports.https}${path}`
 }
 
 /** Opens the phone and signs in; `tone` Hz is its microphone. */
