@@ -160,7 +160,6 @@ async function bench() {
   return { passed: files.length - failed, failed, skipped: 0 }
 }
 
-/** Runs the files of one kind with node:test and reads the counts from its TAP closing lines. */
 // Nine browsers take all of two cores, and a machine that has to do something else meanwhile has them not: once more then.
 async function testsOf(stage) {
   const counts = await nodeTests(stage)
@@ -169,6 +168,7 @@ async function testsOf(stage) {
   return nodeTests(stage)
 }
 
+/** Runs the files of one kind with node:test and reads the counts from its TAP closing lines. */
 async function nodeTests(stage) {
   const pattern = { unit: 'test/{unit/**/,}*.test.ts' }[stage] ?? `test/${stage}/**/*.test.ts`
   const files = fs.globSync(pattern, { cwd: root }).sort()
