@@ -5,11 +5,24 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
-import { createLegEars, createSdpPhone, type SdpPhone, startMedia, type TestMedia } from '../support/media-room.ts'
+import {
+  createLegEars,
+  createSdpPhone,
+  type SdpPhone,
+  startMedia,
+  startMediaOverBus,
+  type TestMedia,
+} from '../support/media-room.ts'
 
-// The media room through its seam alone, with the real audio thread, and where browsers are, the real worker.
+// The media room through its seam alone, asked directly and from another node, with the real audio thread, and where browsers are, the real worker.
 
-describe('phones', () => {
+const ways: [string, () => Promise<TestMedia>][] = [
+  ['here', startMedia],
+  ['at another node, over a bus', startMediaOverBus],
+]
+for (const [where, start] of ways) describe(`phones, ${where}`, () => phones(start))
+
+function phones(start: () => Promise<TestMedia>): void {
   let room: TestMedia
   // The audio thread shows nowhere but here.
   const threads: Worker[] = []
@@ -17,7 +30,7 @@ describe('phones', () => {
   process.on('worker', onWorker)
   after(() => process.off('worker', onWorker))
   before(async () => {
-    room = await startMedia()
+    room = await start()
   })
   after(() => room.close())
 
@@ -25,7 +38,7 @@ describe('phones', () => {
   const opened: (() => unknown)[] = []
   afterEach(async () => {
     for (const close of opened.splice(0).toReversed()) await close()
-    assert.equal(room.media.load().rooms, 0)
+    assert.equal(room.carries().rooms, 0)
   })
   const keep = (phone: SdpPhone, leg: string) =>
     opened.push(async () => {
@@ -264,6 +277,6 @@ describe('phones', () => {
     }
     await media.shut(echo)
     phone.rtp.close()
-    assert.equal(media.load().ports, 0)
+    assert.equal(room.carries().ports, 0)
   })
-})
+}

@@ -1,8 +1,16 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createLocalBus } from '../../src/cluster/local-bus.ts'
 import { createEvents, type Events } from '../../src/events.ts'
 import { createLog } from '../../src/log.ts'
 import { createMedia } from '../../src/media/create.ts'
 import type { FreeSwitchPlace } from '../../src/media/freeswitch-probe.ts'
-import type { LegEvent, Media } from '../../src/media/media.ts'
+import type { LegEvent, Media, MediaLoad } from '../../src/media/media.ts'
+import { createEars } from '../../src/media/nodes/ears.ts'
+import { createRemoteMedia } from '../../src/media/nodes/remote.ts'
+import { serveMedia } from '../../src/media/nodes/serve.ts'
+import type { Asking } from '../../src/media/nodes/wire.ts'
 import { watchAddresses } from '../../src/network/interfaces.ts'
 import { realWorker } from './media-worker.ts'
 import { createRtpPhone, type RtpPhone, type RtpPhoneOptions } from './rtp-phone.ts'
@@ -10,6 +18,8 @@ import { createRtpPhone, type RtpPhone, type RtpPhoneOptions } from './rtp-phone
 export interface TestMedia {
   media: Media
   events: Events
+  /** What the room itself carries now, whoever it is asked through. */
+  carries(): MediaLoad
   close(): Promise<void>
 }
 
@@ -44,9 +54,35 @@ export async function startMedia(
   return {
     media,
     events,
+    carries: () => media.load(),
     async close() {
       await media.close()
       addresses.close()
+    },
+  }
+}
+
+/** The same over a bus: the room serves at one end, and what is given asks for it at the other. */
+export async function startMediaOverBus(buses?: { near: Asking; far: Asking; node: string }): Promise<TestMedia> {
+  const room = await startMedia()
+  const log = createLog({ level: process.env['VAARTHA_TEST_LOG'] ?? 'silent', format: 'json' })
+  const own = createLocalBus({ node: 'far', log })
+  const { near, far, node } = buses ?? { near: own, far: own, node: 'far' }
+  const directory = mkdtempSync(join(tmpdir(), 'vaartha-media-'))
+  const addresses = watchAddresses({ listen: ['127.0.0.1'], include: [] })
+  const serving = serveMedia({ media: room.media, bus: far, life: 'far-1', addresses, directory, log })
+  const ears = createEars(near)
+  const media = createRemoteMedia({ node, bus: near, ears, log })
+  return {
+    ...room,
+    media,
+    async close() {
+      await media.close()
+      ears.close()
+      await serving.close()
+      addresses.close()
+      await room.close()
+      rmSync(directory, { recursive: true, force: true })
     },
   }
 }
