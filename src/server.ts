@@ -10,6 +10,7 @@ import { createBridge } from './cluster/bridge.ts'
 import { createCluster } from './cluster/cluster.ts'
 import type { Common, createCommon } from './cluster/common.ts'
 import { createNodes } from './cluster/nodes.ts'
+import { secretsOf } from './cluster/seal.ts'
 import { createTurn } from './cluster/turn.ts'
 import { openDataDirectory } from './config/data-directory.ts'
 import { projectVersion } from './config/load.ts'
@@ -160,7 +161,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
         onChange: listener => certificates.onChange(listener),
       },
       resolve: createResolve(),
-      ...(clustered ? { cluster: { life, secrets: [config.cluster.secret] }, mayAct: members.holdsLease } : {}),
+      ...(clustered ? { cluster: { life, secrets: secretsOf(config.cluster) }, mayAct: members.holdsLease } : {}),
       events,
       log: log.child({ room: 'sip' }),
     }),

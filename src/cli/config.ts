@@ -26,7 +26,16 @@ export function addConfig(program: Command, load: Load): void {
         },
       }
       if (options.json)
-        return sayJson({ ...shown, store: { ...config.store, redis: hidePassword(config.store.redis) } })
+        return sayJson({
+          ...shown,
+          store: { ...config.store, redis: hidePassword(config.store.redis) },
+          cluster: {
+            ...config.cluster,
+            secret: config.cluster.secret && '…',
+            otherSecrets: config.cluster.otherSecrets.map(() => '…'),
+            nats: config.cluster.nats.split(',').map(hidePassword).join(),
+          },
+        })
       remark(`${file ?? 'no file, the defaults'}: the configuration is right.`)
     })
 
@@ -41,5 +50,5 @@ export function addConfig(program: Command, load: Load): void {
 }
 
 function hidePassword(url: string): string {
-  return url.replace(/(\/\/[^:/@]*:)[^@]*@/, '$1…@')
+  return url.replace(/(\/\/[^:/@]*:)[^@]*@/, '$1…@').replace(/(\/\/)[^:/@]+@/, '$1…@')
 }

@@ -13,6 +13,7 @@ import { createNoMembers } from './no-members.ts'
 import { createNoReplication } from './no-replication.ts'
 import { createRedisReplication, type ReplicationStats } from './redis-replication.ts'
 import type { Replication } from './replication.ts'
+import { secretsOf } from './seal.ts'
 
 export interface ClusterDeps {
   config: { cluster: Config['cluster']; store: Config['store'] }
@@ -79,9 +80,9 @@ function createLone({ config, node, life, version, places, log }: ClusterDeps): 
 async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
   const { life, version, redis, log } = deps
   const { cluster, store } = deps.config
-  const { name: node, secret } = cluster
+  const { name: node } = cluster
+  const secrets = secretsOf(cluster)
   if (redis === undefined) throw new Refusal('bad-config', 'cluster.name needs store.redis, which all nodes share')
-  if (secret.length < 24) throw new Refusal('bad-config', 'cluster.secret must have at least 24 characters')
   if (cluster.leaseMs < 3 * cluster.heartbeatMs) {
     throw new Refusal('bad-config', 'cluster.leaseMs must be at least three times cluster.heartbeatMs')
   }
@@ -99,7 +100,7 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
   const address = cluster.address || deps.address()
   const desk = createDesk(log)
   const listen = { address, port: cluster.port }
-  const direct = await createDirectBus({ node, listen, secret, peers: others, desk, log })
+  const direct = await createDirectBus({ node, listen, secrets, peers: others, desk, log })
   let bus: Bus = direct
   if (cluster.nats !== '') {
     const { createNatsBus } = await import('./nats-bus.ts')

@@ -3,7 +3,8 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
 import { createDirectory, type DirectoryDeps, type DirectoryFigures } from './directory/directory.ts'
-import { createSealer } from './seal.ts'
+import { createResealing } from './resealing.ts'
+import { createSealer, secretsOf } from './seal.ts'
 import { createSharedSecrets, type SharedSecrets } from './secrets.ts'
 import { createSharedSessions, type SessionTable } from './sessions.ts'
 
@@ -32,7 +33,7 @@ export function createCommon(deps: {
     throw new Refusal('bad-config', 'cluster.name needs store.redis, through which the nodes know of each other')
   }
   const { prefix } = config.store
-  const sealer = createSealer([config.cluster.secret])
+  const sealer = createSealer(secretsOf(config.cluster))
   const base = { redis, sealer, prefix, log }
   const directory = createDirectory({
     ...base,
@@ -43,14 +44,18 @@ export function createCommon(deps: {
   })
   const admins = createSharedSessions({ ...base, name: 'admins' })
   const phones = createSharedSessions({ ...base, name: 'phones' })
+  const resealing = config.cluster.otherSecrets.length === 0 ? undefined : createResealing(base)
   return {
     ...createSharedSecrets(base),
     sessions: { admins, phones },
-    start: async () => void (await Promise.all([directory.start(), admins.start(), phones.start()])),
+    async start() {
+      await Promise.all([directory.start(), admins.start(), phones.start()])
+      resealing?.start()
+    },
     claim: (id, until) => directory.claim(id, until),
     figures: () => directory.figures(),
     close() {
-      for (const table of [admins, phones]) table.close()
+      for (const table of [admins, phones, resealing]) table?.close()
       return directory.close()
     },
   }

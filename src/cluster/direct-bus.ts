@@ -8,7 +8,8 @@ export interface DirectBusDeps {
   node: string
   /** Where to listen; port 0 takes a free one. */
   listen: { address: string; port: number }
-  secret: string
+  /** The first is this node's, the others are believed as well. */
+  secrets: readonly string[]
   /** The other nodes that are not down, with `host:port` of their links. Asked anew each time. */
   peers(): readonly { node: string; link: string }[]
   /** Shared with another bus beside it, so that what comes by both is heard once. */
@@ -57,7 +58,7 @@ const mostStrangers = 32
 
 /** Nodes talk to each other over TCP, one connection for each way; `sealSocket` says how they know each other. */
 export async function createDirectBus(deps: DirectBusDeps): Promise<DirectBus> {
-  const { node, secret, log } = deps
+  const { node, secrets, log } = deps
   const desk = deps.desk ?? createDesk(log)
   const lines = new Map<string, Line>()
   const coming = new Set<Socket>()
@@ -82,7 +83,7 @@ export async function createDirectBus(deps: DirectBusDeps): Promise<DirectBus> {
     socket.once('close', () => coming.delete(socket))
     strangers++
     const take = (message: unknown, from: SealedSocket) => void takeIn(message as Message, from)
-    sealSocket({ socket, opener: false, node, secret, onMessage: take, onClose: () => {} }).then(
+    sealSocket({ socket, opener: false, node, secrets, onMessage: take, onClose: () => {} }).then(
       () => {
         strangers--
       },
@@ -147,7 +148,7 @@ export async function createDirectBus(deps: DirectBusDeps): Promise<DirectBus> {
       socket,
       opener: true,
       node,
-      secret,
+      secrets,
       onMessage: message => takeBack(message as Message, line),
       onClose: why => cut(line, why),
     })

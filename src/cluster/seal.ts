@@ -7,9 +7,30 @@ export interface Sealer {
   seal(text: string, about: string): string
   /** Undefined for what was sealed with another secret, for another place, or not by us at all. */
   open(sealed: string, about: string): string | undefined
+  /** The same sealed with our own secret; undefined where it is so already, or does not open. */
+  reseal(sealed: string, about: string): string | undefined
 }
 
 const shortest = 24
+/** What one proof each and their frame between nodes has room for. */
+const most = 8
+
+/** The secret of this node and those of others that it believes. Throws Refusal('bad-config') for one that is missing or too short. */
+export function secretsOf({ secret, otherSecrets }: { secret: string; otherSecrets: readonly string[] }): string[] {
+  const all = [...new Set([secret, ...otherSecrets])]
+  check(all)
+  if (all.length > most) throw new Refusal('bad-config', `cluster.otherSecrets may name ${most - 1} secrets`)
+  return all
+}
+
+function check(secrets: readonly string[]): void {
+  if (secrets.length > 0 && secrets.every(secret => secret.length >= shortest)) return
+  throw new Refusal(
+    'bad-config',
+    `cluster.secret needs at least ${shortest} characters, the same on all nodes; make one with: openssl rand -base64 30`,
+  )
+}
+
 const ivBytes = 12
 const tagBytes = 16
 const cipher = 'aes-256-gcm'
@@ -19,19 +40,14 @@ const cipher = 'aes-256-gcm'
  * so that a secret can be changed node by node. Throws Refusal('bad-config') for one that is missing or too short.
  */
 export function createSealer(secrets: readonly string[]): Sealer {
-  if (secrets.length === 0 || secrets.some(secret => secret.length < shortest)) {
-    throw new Refusal(
-      'bad-config',
-      `cluster.secret needs at least ${shortest} characters, the same on all nodes; make one with: openssl rand -base64 30`,
-    )
-  }
+  check(secrets)
   const derived = secrets.map(secret => ({
     id: Buffer.from(hkdfSync('sha256', secret, 'vaartha', 'name of the key', 6)).toString('base64url'),
     key: Buffer.from(hkdfSync('sha256', secret, 'vaartha', 'seal', 32)),
   }))
   const [first] = derived
   const keys = new Map(derived.map(({ id, key }) => [id, key]))
-  return {
+  const sealer: Sealer = {
     seal(text, about) {
       const iv = randomBytes(ivBytes)
       const sealing = createCipheriv(cipher, first!.key, iv).setAAD(Buffer.from(about))
@@ -52,5 +68,11 @@ export function createSealer(secrets: readonly string[]): Sealer {
         return undefined
       }
     },
+    reseal(sealed, about) {
+      if (sealed.startsWith(`${first!.id}.`)) return undefined
+      const text = sealer.open(sealed, about)
+      return text === undefined ? undefined : sealer.seal(text, about)
+    },
   }
+  return sealer
 }

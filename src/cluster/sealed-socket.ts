@@ -3,7 +3,8 @@ import type { Socket } from 'node:net'
 
 // Two nodes that know the same secret talk over TCP. First each sends its name and 32 random bytes, and proves that it
 // knows the secret by an HMAC over both names and both random values; neither tells anything before the other has
-// proved itself. From there on every frame is sealed with AES-256-GCM under keys of this connection alone, one for each
+// proved itself. While a secret is changed node by node the opener sends a proof for each one that it knows, and the
+// listener answers for the first of its own that is among them. From there on every frame is sealed with AES-256-GCM under keys of this connection alone, one for each
 // direction, with a counter as nonce: nothing can be read, changed, left out or played again.
 //
 //   frame: length (4 bytes), then the sealed JSON and its tag (16 bytes)
@@ -12,6 +13,7 @@ export const mostBytes = 1 << 20
 const mostHelloBytes = 512
 const helloMs = 3000
 const tagBytes = 16
+const proofBytes = 32
 
 export interface SealedSocket {
   /** Name of the other node, proved. */
@@ -26,7 +28,8 @@ export interface SealedDeps {
   /** Who opened the connection. */
   opener: boolean
   node: string
-  secret: string
+  /** One that both know is enough. */
+  secrets: readonly string[]
   onMessage(message: unknown, socket: SealedSocket): void
   /** Once, whatever ends it: `why` in words. */
   onClose(why: string): void
@@ -37,7 +40,7 @@ const mostUnsent = 8 << 20
 
 /** Resolves when both have proved themselves; rejects, and destroys the socket, when not. */
 export function sealSocket(deps: SealedDeps): Promise<SealedSocket> {
-  const { socket, opener, node, secret } = deps
+  const { socket, opener, node, secrets } = deps
   const nonce = randomBytes(32).toString('base64url')
   let received: Buffer = Buffer.alloc(0)
   let opened: SealedSocket | undefined
@@ -85,32 +88,30 @@ export function sealSocket(deps: SealedDeps): Promise<SealedSocket> {
         theirs = readHello(frame)
         // Who repeats our own words back to us knows nothing.
         if (theirs.nonce === nonce) throw new Error('it sent our own hello back')
-        if (opener) writeFrame(socket, proof(true))
+        if (opener) writeFrame(socket, Buffer.concat(secrets.map(secret => proof(secret, true))))
         return
       }
-      const expected = proof(!opener)
-      if (frame.length !== expected.length || !timingSafeEqual(frame, expected)) {
-        throw new Error('it does not know the secret of the cluster')
-      }
-      if (!opener) writeFrame(socket, proof(false))
-      begin(theirs.node)
+      const secret = secrets.find(one => holds(frame, proof(one, !opener)))
+      if (secret === undefined) throw new Error('it does not know the secret of the cluster')
+      if (!opener) writeFrame(socket, proof(secret, false))
+      begin(theirs.node, secret)
     }
 
     const both = () => {
       const [a, b] = opener ? [{ node, nonce }, theirs!] : [theirs!, { node, nonce }]
       return JSON.stringify([a.node, a.nonce, b.node, b.nonce])
     }
-    const proof = (ofOpener: boolean) =>
+    const proof = (secret: string, ofOpener: boolean) =>
       createHmac('sha256', secret)
         .update(`vaartha link ${ofOpener ? 'opener' : 'listener'} ${both()}`)
         .digest()
-    const key = (ofOpener: boolean) =>
+    const key = (secret: string, ofOpener: boolean) =>
       Buffer.from(hkdfSync('sha256', secret, both(), `vaartha link key ${ofOpener ? 'opener' : 'listener'}`, 32))
 
-    function begin(peer: string): void {
+    function begin(peer: string, secret: string): void {
       clearTimeout(timer)
-      open = unsealer(key(!opener))
-      const seal = sealer(key(opener))
+      open = unsealer(key(secret, !opener))
+      const seal = sealer(key(secret, opener))
       opened = {
         peer,
         send(message) {
@@ -124,6 +125,15 @@ export function sealSocket(deps: SealedDeps): Promise<SealedSocket> {
       resolve(opened)
     }
   })
+}
+
+/** Whether one of the proofs in a frame is this one. */
+function holds(frame: Buffer, proof: Buffer): boolean {
+  let found = false
+  for (let at = 0; at + proofBytes <= frame.length; at += proofBytes) {
+    if (timingSafeEqual(frame.subarray(at, at + proofBytes), proof)) found = true
+  }
+  return found
 }
 
 function readHello(frame: Buffer): { node: string; nonce: string } {

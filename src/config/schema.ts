@@ -139,6 +139,7 @@ const cluster = section('Several nodes that share Redis, so that a server may di
     '',
     'Shared by all nodes, at least 24 characters, there is no default: nodes prove themselves with it and seal what they share.',
   ),
+  otherSecrets: list('Secrets of other nodes that are believed too, while `cluster.secret` is changed node by node.'),
   priority: whole(
     10,
     1,

@@ -20,7 +20,7 @@ const peers: { node: string; link: string }[] = []
 async function openNode(node: string, url: string) {
   const desk = createDesk(log)
   const listen = { address: '127.0.0.1', port: 0 }
-  const direct = await createDirectBus({ node, listen, secret: 's'.repeat(24), peers: () => peers, desk, log })
+  const direct = await createDirectBus({ node, listen, secrets: ['s'.repeat(24)], peers: () => peers, desk, log })
   peers.push({ node, link: direct.link() })
   const bus: Bus = createNatsBus({ url, name: 'test', node, direct, desk, log })
   const heard: [string, Json, string][] = []

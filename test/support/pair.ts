@@ -12,8 +12,8 @@ export interface Pair {
   addUser(name: string): Promise<string>
   /** Waits until a node has so many calls; rejects after `ms`. */
   calls(node: TestServer, count: number, ms?: number): Promise<void>
-  /** Starts a node again that was killed, and waits until each sees the other up. */
-  restart(node: TestServer): Promise<void>
+  /** Starts a node again that has ended, and waits until each sees the other up; `settings` are changed from then on. */
+  restart(node: TestServer, settings?: Record<string, string>): Promise<void>
   close(): Promise<void>
 }
 
@@ -83,10 +83,10 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
     },
     calls: (node, count, ms = 5000) =>
       until(async () => (await node.api<unknown[]>('/api/calls')).length === count, ms),
-    async restart(node) {
+    async restart(node, settings) {
       const other = node === a ? b : a
       const [own, others] = [node.log().length, other.log().length]
-      await node.restart()
+      await node.restart(settings)
       const [name, otherName] = node === a ? ['a', 'b'] : ['b', 'a']
       await until(() => seesUp(node, otherName, own) && seesUp(other, name, others), 10_000)
     },

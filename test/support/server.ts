@@ -34,14 +34,14 @@ export interface TestServer {
   addUser(name: string, displayName?: string): Promise<string>
   /** Runs a command of `vaartha` against this server. */
   cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>
-  /** GETs a path of the API as administrator, on loopback. */
-  api<T>(path: string, method?: string): Promise<T>
+  /** GETs a path of the API as administrator, or asks otherwise. */
+  api<T>(path: string, method?: string, body?: object): Promise<T>
   /** SIGTERM, and waits for the end; the exit code. */
   stop(): Promise<number | null>
   /** SIGKILL, and waits for the end. */
   kill(): Promise<void>
-  /** Starts it again on the same data and ports. */
-  restart(): Promise<void>
+  /** Starts it again on the same data and ports; `settings` are changed from then on. */
+  restart(settings?: Record<string, string>): Promise<void>
   /** Stops it and removes its data. */
   close(): Promise<void>
 }
@@ -138,18 +138,22 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
       if (code !== 0) throw new Error(`user add ${name}: ${stderr}`)
       return (JSON.parse(stdout) as { password: string }).password
     },
-    async api<T>(path: string, method = 'GET') {
+    async api<T>(path: string, method = 'GET', body?: object) {
       const token = readFileSync(join(folder, 'admin.token'), 'utf8').trim()
       const answer = await fetch(`http://${place.address}:${http}${path}`, {
         method,
-        headers: { authorization: `Bearer ${token}` },
+        headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
+        ...(body && { body: JSON.stringify(body) }),
       })
       if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
       return (answer.status === 204 ? undefined : await answer.json()) as T
     },
     stop: () => end('SIGTERM'),
     kill: async () => void (await end('SIGKILL')),
-    restart: start,
+    restart(settings = {}) {
+      Object.assign(env, settings)
+      return start()
+    },
     async close() {
       await end('SIGTERM')
       rmSync(data, { recursive: true, force: true })

@@ -72,6 +72,11 @@ const callsScript = `
 for i = 2, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIREAT', KEYS[1], ARGV[1])`
 
+/** The version is part of what is sealed for, so that nobody can bring an old state back under a new one. */
+export function placeOfRow(kind: string, id: string, version: string): string {
+  return `directory|${kind}|${id}|${version}`
+}
+
 /** `prefix` is that of all keys; calls stay for `callsMs` after their day. */
 export function createShelf(deps: {
   redis: RedisLink
@@ -90,19 +95,16 @@ export function createShelf(deps: {
   const runCalls = redis.script<number>('directory-calls', callsScript, 1)
   let unreadable = 0
 
-  // The version is part of what is sealed for, so that nobody can bring an old state back under a new one.
-  const placeOf = (kind: string, id: string, version: string) => `directory|${kind}|${id}|${version}`
-
   function pack(entry: Entry): string {
     const version = writeVersion(entry)
-    return `${version} ${sealer.seal(entry.doc ?? '', placeOf(entry.kind, entry.id, version))}`
+    return `${version} ${sealer.seal(entry.doc ?? '', placeOfRow(entry.kind, entry.id, version))}`
   }
 
   function unpack(kind: Kind, id: string, packed: string): Entry | undefined {
     const space = packed.indexOf(' ')
     const text = packed.slice(0, space)
     const version = readVersion(text)
-    const doc = version && sealer.open(packed.slice(space + 1), placeOf(kind, id, text))
+    const doc = version && sealer.open(packed.slice(space + 1), placeOfRow(kind, id, text))
     if (version === undefined || doc === undefined) {
       unreadable++
       return undefined
@@ -113,7 +115,7 @@ export function createShelf(deps: {
   function openCalls(day: string, pairs: [id: string, sealed: string | null | undefined][]): string[] {
     return pairs.flatMap(([id, sealed]) => {
       if (!sealed) return []
-      const doc = sealer.open(sealed, placeOf('call', id, day))
+      const doc = sealer.open(sealed, placeOfRow('call', id, day))
       if (doc === undefined) unreadable++
       return doc ?? []
     })
@@ -172,7 +174,7 @@ export function createShelf(deps: {
       await runForget(...keysOf(kind), before * 1000, ...ids)
     },
     async addCalls(day, docs) {
-      const words = [...docs].flatMap(([id, doc]) => [id, sealer.seal(doc, placeOf('call', id, day))])
+      const words = [...docs].flatMap(([id, doc]) => [id, sealer.seal(doc, placeOfRow('call', id, day))])
       await runCalls(dayKey(day), Date.parse(day) + 86_400_000 + callsMs, ...words)
     },
     countCalls: day => redis.ask('directory-calls', client => client.hlen(dayKey(day))),

@@ -14,13 +14,13 @@ after(async () => {
   for (const one of opened) await one.close()
 })
 
-async function openBus(node: string, peers: () => { node: string; link: string }[], secret = 'x'.repeat(24)) {
-  const bus = await createDirectBus({ node, listen: { address: '127.0.0.1', port: 0 }, secret, peers, log })
+async function openBus(node: string, peers: () => { node: string; link: string }[], secrets = ['x'.repeat(24)]) {
+  const bus = await createDirectBus({ node, listen: { address: '127.0.0.1', port: 0 }, secrets, peers, log })
   opened.push(bus)
   return bus
 }
 
-async function openPair(secrets?: [string, string]): Promise<[DirectBus, DirectBus]> {
+async function openPair(secrets?: [string[], string[]]): Promise<[DirectBus, DirectBus]> {
   const peers: { node: string; link: string }[] = []
   const a = await openBus('a', () => peers, secrets?.[0])
   const b = await openBus('b', () => peers, secrets?.[1])
@@ -83,9 +83,30 @@ test('facts reach who listens; a kept one reaches who was away, once', async () 
 })
 
 test('nodes with different secrets do not talk', async () => {
-  const [a, b] = await openPair(['x'.repeat(24), 'y'.repeat(24)])
+  const [a, b] = await openPair([['x'.repeat(24)], ['y'.repeat(24)]])
   b.answer('secret', async () => 'told')
   await assert.rejects(a.ask('b', 'secret', null), { code: 'node-unavailable' })
+})
+
+test('one secret that both believe is enough, in either order', async () => {
+  const [x, y, z] = ['x', 'y', 'z'].map(letter => letter.repeat(24)) as [string, string, string]
+  for (const secrets of [
+    [[x], [x, y]],
+    [
+      [x, y],
+      [y, x],
+    ],
+    [
+      [z, x],
+      [y, x],
+    ],
+  ] as [string[], string[]][]) {
+    const [a, b] = await openPair(secrets)
+    a.answer('who', async () => 'a')
+    b.answer('who', async () => 'b')
+    assert.equal(await a.ask('b', 'who', null), 'b')
+    assert.equal(await b.ask('a', 'who', null), 'a')
+  }
 })
 
 test('strangers hear nothing, and what they send harms nobody', async () => {
@@ -113,8 +134,7 @@ test('strangers hear nothing, and what they send harms nobody', async () => {
 })
 
 test('nothing can be read on the wire, and who repeats the hello of the other is refused', async () => {
-  const secret = 'z'.repeat(24)
-  const b = await openBus('b', () => [], secret)
+  const b = await openBus('b', () => [], ['z'.repeat(24), 'y'.repeat(24)])
   const mirror = connect(Number(b.link().split(':')[1]), '127.0.0.1')
   mirror.on('error', () => {})
   mirror.on('data', chunk => mirror.write(chunk))
