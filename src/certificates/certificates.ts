@@ -131,21 +131,28 @@ async function openAuthority(options: CertificateOptions): Promise<Source> {
 
   const make = async () => {
     const { makeAuthority } = await import('./authority.ts')
-    const made = await makeAuthority(randomBytes(2).toString('hex'), now())
-    log.warn('a new local authority was made: devices that trusted another one must trust this one')
-    return made
+    return await makeAuthority(randomBytes(2).toString('hex'), now())
   }
+  const sayNew = () => log.warn('a new local authority was made: devices that trusted another one must trust this one')
 
   /** The authority of this node: its own, or the one that all nodes go by. */
   const findAuthority = async (own: Pair | undefined): Promise<Pair> => {
-    if (options.agree === undefined) return keepPair(file('ca.crt'), file('ca.key'), await make())
+    if (options.agree === undefined) {
+      const fresh = await make()
+      sayNew()
+      return keepPair(file('ca.crt'), file('ca.key'), fresh)
+    }
+    let made: Pair | undefined
     const isGood = (text: string) => {
       const pair = readShared(text)
       return pair !== undefined && Date.parse(pair.notAfter) - now() > authorityRestMs
     }
     let shared: Pair
     try {
-      const text = await options.agree(isGood, async () => JSON.stringify(plainPair(own ?? (await make()))))
+      const text = await options.agree(isGood, async () => {
+        made = own === undefined ? await make() : undefined
+        return JSON.stringify(plainPair(own ?? made!))
+      })
       shared = plainPair(readShared(text)!)
     } catch (error) {
       if (own === undefined) throw error
@@ -154,6 +161,9 @@ async function openAuthority(options: CertificateOptions): Promise<Source> {
       return own
     }
     agreed = true
+    // Of nodes that start at once each makes one, and all but one of them are thrown away unused.
+    if (made !== undefined && made.cert === shared.cert) sayNew()
+    else if (own === undefined) log.info('the local authority of the other nodes is this node’s too')
     const differs = own !== undefined && own.cert !== shared.cert
     if (differs && options.replaceable !== true) {
       await writeFile(file(otherAuthority), shared.cert, { mode: 0o600 })

@@ -50,7 +50,7 @@ describe('what all nodes must have alike', () => {
   const secretsOf = (to: RedisLink, secret = clusterSecret) =>
     createSharedSecrets({ redis: to, sealer: createSealer([secret]), prefix: `t${trial}`, log, firstMs: 100 })
 
-  async function certificatesOf(node: string, to: RedisLink, replaceable = false) {
+  async function certificatesOf(node: string, to: RedisLink, replaceable = false, heard = log) {
     const secrets = secretsOf(to)
     const made = await openCertificates({
       directory: join(place(node), 'certificates'),
@@ -59,7 +59,7 @@ describe('what all nodes must have alike', () => {
       names: () => ['vaartha.local'],
       agree: (good, ours) => secrets.agree('authority', good, ours),
       replaceable,
-      log,
+      log: heard,
       events: createEvents(),
     })
     closes.push(() => made.close())
@@ -93,9 +93,13 @@ describe('what all nodes must have alike', () => {
       assert.equal(a, b)
     }
     trial++
-    const [a, b] = await Promise.all([certificatesOf('a', one), certificatesOf('b', two)])
+    const said: string[] = []
+    const hearing = { ...log, warn: (text: unknown) => said.push(String(text)) } as unknown as typeof log
+    const both = [certificatesOf('a', one, false, hearing), certificatesOf('b', two, false, hearing)] as const
+    const [a, b] = await Promise.all(both)
     assert.equal(a.caPem(), b.caPem())
     assert.notEqual(a.current().cert, b.current().cert)
+    assert.equal(said.filter(text => text.includes('a new local authority was made')).length, 1)
   })
 
   it('starts from its files without Redis, but not for the first time', async () => {
