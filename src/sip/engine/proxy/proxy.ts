@@ -139,11 +139,12 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     return 500
   }
 
-  function record(copy: SipMessage, transaction: ServerTransaction, to: Flow, pinned: boolean): void {
+  function record(copy: SipMessage, transaction: ServerTransaction, to: Flow, { params }: Uri, pinned: boolean): void {
     const { request, flow } = transaction
     if (copy.method === 'REGISTER') copies.recordPath(copy, to, tokens.forPath(flow.id))
     else if (forming.has(copy.method) && request.toTag === undefined) {
-      const user = tokens.forDialog(request, copies.callerFlow(request, flow), pinned ? to.id : '')
+      const peer = params.has('node') ? 'callee' : undefined
+      const user = tokens.forDialog(request, copies.callerFlow(request, flow), pinned ? to.id : '', peer)
       copies.recordRoute(copy, flow, to, user)
     }
   }
@@ -165,7 +166,7 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
       copy,
       flow: nextHop.flowFor(uri, bytes + addedBytes, pinned),
       complete(flow) {
-        if (options.recordRoute) record(copy, transaction, flow, pinned)
+        if (options.recordRoute) record(copy, transaction, flow, uri, pinned)
         if (again) proxied.remember(request, flow)
       },
     }
@@ -174,7 +175,7 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
   // A request that another node began by a flow of ours: what follows in its dialog has to come this way too.
   function recordForPeer(copy: SipMessage, { request, flow }: ServerTransaction, to: Flow): void {
     if (!forming.has(copy.method) || request.toTag !== undefined) return
-    copies.recordRoute(copy, flow, to, tokens.forDialog(request, flow.id, to.id, true))
+    copies.recordRoute(copy, flow, to, tokens.forDialog(request, flow.id, to.id, 'caller'))
   }
 
   // The same for a request that goes by its Route.

@@ -15,8 +15,8 @@ export interface RouteToken {
 }
 
 export interface RouteTokens {
-  /** For a dialog: the caller's and the callee's flow, '' where none need be used; `ofPeer`: the caller is a node of ours. */
-  forDialog(request: SipMessage, caller: string, callee: string, ofPeer?: boolean): string
+  /** For a dialog: the caller's and the callee's flow, '' where none need be used, and which of both is a node of ours. */
+  forDialog(request: SipMessage, caller: string, callee: string, peer?: 'caller' | 'callee'): string
   /** For a registration: later requests go by this flow. */
   forPath(flow: string): string
   /** Reads a user part for the message that it came in; undefined when we did not write it for this dialog. */
@@ -24,6 +24,7 @@ export interface RouteTokens {
 }
 
 const macLength = 16
+const kinds = { caller: 'm.', callee: 'o.', neither: 'd.' } as const
 
 export function createRouteTokens(key: Buffer): RouteTokens {
   const mac = (text: string) => createHmac('sha256', key).update(text).digest('base64url').slice(0, macLength)
@@ -31,8 +32,8 @@ export function createRouteTokens(key: Buffer): RouteTokens {
     mac(`${kind[0]} ${callId} ${tag} ${flows}`)
 
   return {
-    forDialog(request, caller, callee, ofPeer = false) {
-      const kind = ofPeer ? 'm.' : 'd.'
+    forDialog(request, caller, callee, peer) {
+      const kind = kinds[peer ?? 'neither']
       const flows = `${caller}.${callee}`
       return `${kind}${dialogMac(kind, request.callId, request.fromTag ?? '', flows)}.${flows}`
     },
@@ -45,13 +46,14 @@ export function createRouteTokens(key: Buffer): RouteTokens {
       if (kind === 'p.') return same(given, mac(`p ${flows}`)) ? { flow: flows } : undefined
       const dot = flows.indexOf('.')
       // Without a To tag it is no request of the dialog, whatever it says.
-      if ((kind !== 'd.' && kind !== 'm.') || dot === -1 || message.toTag === undefined) return undefined
+      const known = kind === kinds.neither || kind === kinds.caller || kind === kinds.callee
+      if (!known || dot === -1 || message.toTag === undefined) return undefined
       // The hash holds the caller's tag, so it also tells which way the request goes.
       if (same(given, dialogMac(kind, message.callId, message.fromTag ?? '', flows))) {
-        return { flow: flows.slice(dot + 1) || undefined }
+        return { flow: flows.slice(dot + 1) || undefined, toPeer: kind === kinds.callee }
       }
       if (same(given, dialogMac(kind, message.callId, message.toTag ?? '', flows))) {
-        return { flow: flows.slice(0, dot) || undefined, toPeer: kind === 'm.' }
+        return { flow: flows.slice(0, dot) || undefined, toPeer: kind === kinds.caller }
       }
       return undefined
     },
