@@ -1,4 +1,5 @@
 import { Refusal } from '../errors.ts'
+import { createIsDead } from './dead.ts'
 import { ended, type KeptStore, nobody, type Seen } from './kept-store.ts'
 import type { Members } from './members.ts'
 import type { Kept, Replication, Strategy, Taken } from './replication.ts'
@@ -23,18 +24,8 @@ const width = 250
 export function createTakeover(deps: TakeoverDeps) {
   const { store, members, strategy, leaseMs, clock } = deps
   const { life } = members
-  const began = clock()
+  const isDead = createIsDead({ store, members, leaseMs, clock })
   const taking = new Set<string>()
-
-  /** True when a life is over: for `members`, and without a lease now. */
-  async function isDead(owner: string): Promise<boolean> {
-    if (owner === nobody) return true
-    if (owner === life || members.self().state === 'joining') return false
-    const member = members.find(owner)
-    const known = member?.life === owner
-    if (known ? member.state !== 'down' : clock() - began < 2 * leaseMs) return false
-    return !(await store.hasLease(owner))
-  }
 
   async function take(seen: Seen, how: Strategy): Promise<Taken | undefined> {
     if (taking.has(seen.name)) return undefined
