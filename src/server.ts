@@ -290,7 +290,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
     await members.drain()
     return calls.drain(limitMs)
   }
-  const drainMs = config.cluster.drainSeconds * 1000
+  const work = { drain: () => drain(config.cluster.drainSeconds * 1000), undrain: calls.undrain }
   let http: Http | undefined
   places = () => placesOf(config, link.points(), http)
   if (config.http.enabled) {
@@ -316,7 +316,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
         meetings: groups,
         otherPlaces: () => otherPlaces(members),
         mediaLoad: () => media.load(),
-        nodes: clustered ? createNodes(cluster, () => drain(drainMs), log.child({ room: 'cluster' })) : undefined,
+        nodes: clustered ? createNodes(cluster, work, log.child({ room: 'cluster' })) : undefined,
         storeFigures: () => store.figures?.(),
         recordings,
         health,

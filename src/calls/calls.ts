@@ -9,6 +9,7 @@ import type { Media } from '../media/media.ts'
 import type { CallRecord } from '../records/records.ts'
 import { createAnchor } from './anchor.ts'
 import { offerFor, otherOffer, reachable } from './anchored.ts'
+import { bring } from './bring.ts'
 import { Call } from './call.ts'
 import type { CallContext, CallView } from './context.ts'
 import { flat, fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
@@ -21,7 +22,7 @@ import { calledUser, originOf } from './route.ts'
 import { createServices } from './services.ts'
 import { type Headers, type Incoming, type Reply, reply, type SrfPort } from './sip.ts'
 import { createSummon } from './summon.ts'
-import { createSurvival, type Others, waitFor } from './survival.ts'
+import { atMost, createSurvival, type Others, waitFor } from './survival.ts'
 import type { RecordingWish, Tape } from './taping.ts'
 import { hasReplaces, mayReplace, type Replaces } from './transfer.ts'
 
@@ -90,13 +91,17 @@ export interface Calls {
    * when neither comes by an INVITE with Replaces (RFC 3891).
    */
   record(id: string, on: boolean, by?: string): Promise<void>
+  /** Brings the media of a direct call to this server, as for a recording. Refuses as `record`. */
+  relay(id: string): Promise<void>
   /** Whether `calls.record` lets this user have its own calls recorded. */
   mayRecord(user: string): Promise<boolean>
   /**
    * Takes no new calls from now on (503), gives those that are answered to another node, and waits at most `limitMs` for
-   * those that cannot go. Resolves with the number that is left.
+   * those that cannot go. Resolves with the number that is left, at once when `undrain` ends it.
    */
   drain(limitMs: number): Promise<number>
+  /** Takes new calls again. */
+  undrain(): void
   /** Ends all calls and waits for their BYEs, at most 4 seconds. */
   close(): Promise<void>
 }
@@ -112,6 +117,7 @@ export function createCalls(deps: CallsDeps): Calls {
   const srf = deps.srf as unknown as SrfPort
   const calls = new Map<string, Call>()
   let closing = false
+  let draining = false
   const survival = createSurvival({ ...deps, others: deps.others })
   const context: CallContext<Call> = {
     srf,
@@ -167,7 +173,7 @@ export function createCalls(deps: CallsDeps): Calls {
   async function invite(request: Request, response: Response, caller: Party, passing: Passing = {}): Promise<void> {
     const req = request as unknown as Incoming
     const res = response as unknown as Reply
-    if (closing || calls.size + services.list().length >= config.most)
+    if (closing || draining || calls.size + services.list().length >= config.most)
       throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
     const unknown = notUnderstood(req)
     if (unknown.length > 0)
@@ -263,12 +269,18 @@ export function createCalls(deps: CallsDeps): Calls {
       if (call === undefined) throw new Refusal('no-such-call', 'there is no such call')
       await (on ? recorder.start(call, by) : recorder.end(call, by))
     },
+    async relay(id) {
+      const call = calls.get(id)
+      if (call === undefined) throw new Refusal('no-such-call', 'there is no such call')
+      await bring({ summon, domain }, call)
+    },
     mayRecord: recorder.may,
     async drain(limitMs) {
-      closing = true
+      draining = true
       const tried = new Set<Call>()
       let going = 0
       const isGone = () => {
+        if (!draining) return true
         for (const call of calls.values()) {
           if (going >= mostGoing) break
           if (call.state !== 'answered' || call.leaving || call.moving || tried.has(call)) continue
@@ -284,17 +296,15 @@ export function createCalls(deps: CallsDeps): Calls {
       await waitFor(isGone, limitMs)
       return calls.size + services.list().length
     },
+    undrain() {
+      draining = false
+    },
     async close() {
       closing = true
       survival.close()
       const open = [...calls.values()]
       for (const call of open) call.end({ status: 503, reason: 'the server stops', result: 'failed' })
-      let timer: NodeJS.Timeout | undefined
-      const bounded = new Promise<void>(resolve => {
-        timer = setTimeout(resolve, closeMs)
-      })
-      await Promise.race([Promise.all([local.close(), recorder.close(), ...open.map(call => call.done)]), bounded])
-      clearTimeout(timer)
+      await atMost(closeMs, Promise.all([local.close(), recorder.close(), ...open.map(call => call.done)]))
     },
   }
 }

@@ -10,12 +10,17 @@ export function addNodes(program: Command, load: Load): void {
     .command('nodes')
     .description('the nodes of this cluster, how they are and what they do')
     .option('--drain <node>', 'let this node take nothing new, and give away what it can')
+    .option('--undrain <node>', 'let a node that drains take new work again')
     .option('--json', 'print JSON')
-    .action(async (options: { drain?: string; json?: boolean }) => {
+    .action(async (options: { drain?: string; undrain?: string; json?: boolean }) => {
       const { config } = load()
       if (options.drain !== undefined) {
         await ask<object>(config, `/api/nodes/${encodeURIComponent(options.drain)}/drain`, 'POST')
         return remark(`${options.drain} takes nothing new; it ends by itself when it was told to stop.`)
+      }
+      if (options.undrain !== undefined) {
+        await ask<object>(config, `/api/nodes/${encodeURIComponent(options.undrain)}/drain`, 'DELETE')
+        return remark(`${options.undrain} takes new work again.`)
       }
       const list = await ask<Member[]>(config, '/api/nodes')
       if (options.json) return sayJson(list)

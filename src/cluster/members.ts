@@ -51,6 +51,8 @@ export interface Members {
   onReturn(listener: () => void): () => void
   /** From now on the others give us nothing new. */
   drain(): Promise<void>
+  /** Ends that; does nothing for a node that is on its way out. */
+  undrain(): Promise<void>
   /** Says goodbye, so that nobody has to wait for the lease to end. */
   close(): Promise<void>
 }

@@ -297,6 +297,12 @@ export function createMembers(deps: MembersDeps): RedisMembers {
     return { life, how: 'counted' }
   }
 
+  /** Tells the others what has just changed. Never rejects. */
+  async function beatAnew(): Promise<void> {
+    await beating?.catch(() => undefined)
+    await beat().catch(() => undefined)
+  }
+
   function living(): Peer[] {
     return [...peers.values()].filter(peer => peer.member.state !== 'down')
   }
@@ -348,8 +354,12 @@ export function createMembers(deps: MembersDeps): RedisMembers {
     onReturn: listener => listen(returned, listener),
     async drain() {
       said = 'draining'
-      await beating?.catch(() => undefined)
-      await beat().catch(() => undefined)
+      await beatAnew()
+    },
+    async undrain() {
+      if (said !== 'draining') return
+      said = 'up'
+      await beatAnew()
     },
     stats() {
       const states = { joining: 0, up: 0, draining: 0, suspect: 0, down: 0 }

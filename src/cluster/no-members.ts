@@ -1,4 +1,4 @@
-import type { Member, Members } from './members.ts'
+import type { Member, Members, NodeState } from './members.ts'
 
 export interface NoMembersDeps extends Pick<Member, 'node' | 'life' | 'roles' | 'priority' | 'version'> {
   places(): { sip: string; http: string }
@@ -16,6 +16,12 @@ export function createNoMembers(deps: NoMembersDeps): Members {
     for (const read of figures) Object.assign(load, read())
     return { ...identity, state, ...places(), link: '', since, seen: Date.now(), load, weight: 1 }
   }
+  function turn(to: NodeState): void {
+    const was = state
+    state = to
+    if (was !== state) for (const listener of changed) listener(self(), was)
+  }
+
   return {
     node: deps.node,
     life: deps.life,
@@ -30,11 +36,8 @@ export function createNoMembers(deps: NoMembersDeps): Members {
     },
     onDeath: () => () => {},
     onReturn: () => () => {},
-    async drain() {
-      const was = state
-      state = 'draining'
-      if (was !== state) for (const listener of changed) listener(self(), was)
-    },
+    drain: async () => turn('draining'),
+    undrain: async () => turn('up'),
     close: async () => {},
   }
 }

@@ -9,12 +9,20 @@ export interface Nodes {
   stats(): ClusterStats
   /** That node takes nothing new from now on, and gives away what it can. Refuses `not-found`, `node-unavailable`. */
   drain(node: string): Promise<void>
+  /** That node takes new work again. Refuses as `drain`. */
+  undrain(node: string): Promise<void>
 }
 
-/** `drain` is what this node does when it is told to; it answers when it has begun. */
+/** What this node does when it is told to; `drain` takes its time. */
+export interface NodeWork {
+  drain(): Promise<unknown>
+  undrain(): void
+}
+
+/** The nodes of this cluster. One that is told to drain answers when it has begun. */
 export function createNodes(
   { members, bus, stats }: Pick<ClusterRooms, 'members' | 'bus' | 'stats'>,
-  drain: () => Promise<unknown>,
+  { drain, undrain }: NodeWork,
   log: Logger,
 ): Nodes {
   bus.answer('drain', async () => {
@@ -22,6 +30,17 @@ export function createNodes(
     drain().catch((error: unknown) => log.error({ err: error }, 'failed to drain'))
     return null
   })
+  bus.answer('undrain', async () => {
+    await members.undrain()
+    undrain()
+    return null
+  })
+  const ask = async (verb: string, node: string) => {
+    const member = members.find(node)
+    if (member === undefined) throw new Refusal('not-found', `there is no node ${node}`)
+    if (member.state === 'down') throw new Refusal('node-unavailable', `node ${node} is down`)
+    await bus.ask(member.node, verb, null, 5000)
+  }
   return {
     list() {
       const all = members.list()
@@ -30,11 +49,7 @@ export function createNodes(
       return all.filter(one => one.state !== 'down' || newest(one)).sort((a, b) => (a.node < b.node ? -1 : 1))
     },
     stats,
-    async drain(node) {
-      const member = members.find(node)
-      if (member === undefined) throw new Refusal('not-found', `there is no node ${node}`)
-      if (member.state === 'down') throw new Refusal('node-unavailable', `node ${node} is down`)
-      await bus.ask(member.node, 'drain', null, 5000)
-    },
+    drain: node => ask('drain', node),
+    undrain: node => ask('undrain', node),
   }
 }

@@ -26,18 +26,21 @@ export function addNodes(app: FastifyInstance, nodes: Nodes): void {
     { schema: { summary: 'The nodes of this cluster', tags, response: { 200: array(node) } } },
     async () => nodes.list(),
   )
+  const response = { 200: object({ node: string(), state: string() }) }
   app.post<{ Params: { node: string } }>(
     '/api/nodes/:node/drain',
-    {
-      schema: {
-        summary: 'Lets a node take nothing new, and give away what it can',
-        tags,
-        response: { 200: object({ node: string(), state: string() }) },
-      },
-    },
+    { schema: { summary: 'Lets a node take nothing new, and give away what it can', tags, response } },
     async ({ params }) => {
       await nodes.drain(params.node)
       return { node: params.node, state: 'draining' }
+    },
+  )
+  app.delete<{ Params: { node: string } }>(
+    '/api/nodes/:node/drain',
+    { schema: { summary: 'Lets a node that drains take new work again', tags, response } },
+    async ({ params }) => {
+      await nodes.undrain(params.node)
+      return { node: params.node, state: 'up' }
     },
   )
 }

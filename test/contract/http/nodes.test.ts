@@ -8,6 +8,7 @@ import { startTestHttp, type TestHttp } from '../../support/http.ts'
 
 let http: TestHttp
 let drains = 0
+let undrains = 0
 const members = createNoMembers({
   node: 'a',
   life: 'a-1',
@@ -26,7 +27,8 @@ before(async () => {
   const drain = async () => {
     drains++
   }
-  const nodes = createNodes({ members, bus, stats }, drain, createSilentLog())
+  const undrain = () => void undrains++
+  const nodes = createNodes({ members, bus, stats }, { drain, undrain }, createSilentLog())
   http = await startTestHttp({ nodes })
 })
 after(() => http.close())
@@ -42,12 +44,16 @@ test('the administrator reads who is there', async () => {
   assert.match(page, /Nodes.*calls 7/s)
 })
 
-test('a node is told to drain, and another one is not found', async () => {
+test('a node is told to drain and to serve again, and another one is not found', async () => {
   assert.equal((await http.ask('POST', '/api/nodes/b/drain')).status, 404)
   const response = await http.ask('POST', '/api/nodes/a/drain')
   assert.deepEqual(await response.json(), { node: 'a', state: 'draining' })
   assert.equal(drains, 1)
   assert.equal(members.self().state, 'draining')
+  assert.equal((await http.ask('DELETE', '/api/nodes/b/drain')).status, 404)
+  assert.deepEqual(await (await http.ask('DELETE', '/api/nodes/a/drain')).json(), { node: 'a', state: 'up' })
+  assert.equal(undrains, 1)
+  assert.equal(members.self().state, 'up')
 })
 
 test('figures of the cluster', async () => {
