@@ -52,7 +52,7 @@ export interface Server {
   events: Events
   /** A fresh link that signs a browser in as administrator, once; undefined while HTTP is off. */
   oneTimeLink(): string | undefined
-  /** Takes no new calls and gives those that go on to other nodes, for at most `limitMs`; the number of those that are left. */
+  /** Takes nothing new and gives calls that go on to other nodes, for at most `limitMs`; how many calls and meetings are left. */
   drain(limitMs: number): Promise<number>
   close(): Promise<void>
 }
@@ -288,9 +288,15 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
   members.onBeat(figures)
   const drain = async (limitMs: number) => {
     await members.drain()
-    return calls.drain(limitMs)
+    const left = await Promise.all([calls, groups].map(room => room.drain(limitMs)))
+    return left.reduce((sum, count) => sum + count)
   }
-  const work = { drain: () => drain(config.cluster.drainSeconds * 1000), undrain: calls.undrain }
+  const work = {
+    drain: () => drain(config.cluster.drainSeconds * 1000),
+    undrain() {
+      for (const room of [calls, groups]) room.undrain()
+    },
+  }
   let http: Http | undefined
   places = () => placesOf(config, link.points(), http)
   if (config.http.enabled) {

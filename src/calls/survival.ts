@@ -172,3 +172,11 @@ export async function waitFor(isDone: () => boolean, limitMs: number): Promise<v
   const late = performance.now() + limitMs
   while (!isDone() && performance.now() < late) await wait(50)
 }
+
+/** Waits for `work`, but not longer than that. */
+export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const control = new AbortController()
+  const late = wait(ms, undefined, { signal: control.signal }).catch(() => undefined)
+  await Promise.race([work, late])
+  control.abort()
+}

@@ -6,6 +6,7 @@ import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
 import type { Receiver } from '../calls/refer.ts'
 import { calledUser } from '../calls/route.ts'
 import type { Headers, Incoming, Reply, SrfPort } from '../calls/sip.ts'
+import { atMost, waitFor } from '../calls/survival.ts'
 import type { MeetingsHere } from '../calls/takeover.ts'
 import { type Replaces, readReplaces } from '../calls/transfer.ts'
 import type { Config } from '../config/schema.ts'
@@ -79,6 +80,9 @@ export interface Groups {
   readonly here: MeetingsHere
   /** What an operator wants of a meeting. Throws Refusal: `not-found`. */
   act(meeting: string, action: Action): Promise<void>
+  /** Begins nothing new until `undrain`, and waits until meetings are over, or that is called; how many go on then. */
+  drain(limitMs: number): Promise<number>
+  undrain(): void
   /** Ends all meetings. */
   close(): Promise<void>
 }
@@ -102,7 +106,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     open: ({ user, displayName, group }, was) => meetings.get(user) ?? start({ user, displayName, group }, was),
     restore: (meeting, id, was, contact) => dialogs.restore(was, contact, options(meeting, id)),
   })
-  let closing = false
+  let refuses = false
 
   function options(meeting: Meeting, member: number): LocalOptions {
     return {
@@ -212,7 +216,7 @@ export function createGroups(deps: GroupsDeps): Groups {
   async function invite(request: Request, response: Response, caller: Party): Promise<void> {
     const req = request as unknown as Incoming
     const res = response as unknown as Reply
-    if (closing) throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
+    if (refuses) throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
     const party = admit(req, caller)
     demandSfu(req)
     const replaced = findReplaced(req)
@@ -380,16 +384,15 @@ export function createGroups(deps: GroupsDeps): Groups {
       find: async replaces => adoption?.find(replaces),
     },
     act: async (id, action) => focus.act(byId(id), action, operator),
+    async drain(limitMs) {
+      refuses = true
+      return await waitFor(() => !refuses || meetings.size === 0, limitMs).then(() => meetings.size)
+    },
+    undrain: () => void (refuses = false),
     async close() {
-      closing = true
+      refuses = true
       adoption?.close()
-      const ended = Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops')))
-      let timer: NodeJS.Timeout | undefined
-      const bounded = new Promise<void>(resolve => {
-        timer = setTimeout(resolve, closeMs)
-      })
-      await Promise.race([ended, bounded])
-      clearTimeout(timer)
+      await atMost(closeMs, Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops'))))
       for (const board of boards.values()) board.close('deactivated')
       boards.clear()
     },
