@@ -46,6 +46,8 @@ interface Member {
   plain: boolean
   /** Its leg carries media, as far as we know. */
   flowing: boolean
+  /** How often its leg was asked to flow or to rest. */
+  asked: number
   report: Report | undefined
 }
 
@@ -94,7 +96,7 @@ export class Shape {
   }
 
   add(id: number, { mesh, plain }: { mesh: boolean; plain: boolean }): void {
-    this.#members.set(id, { id, mesh, plain, flowing: true, report: undefined })
+    this.#members.set(id, { id, mesh, plain, flowing: true, asked: 0, report: undefined })
     this.#lastCame = Date.now()
     this.#forgetFailures()
     this.#step()
@@ -109,7 +111,7 @@ export class Shape {
 
   /** Somebody of another node, whose leg is not here yet. */
   restore(id: number, { mesh, plain }: { mesh: boolean; plain: boolean }): void {
-    this.#members.set(id, { id, mesh, plain, flowing: false, report: undefined })
+    this.#members.set(id, { id, mesh, plain, flowing: false, asked: 0, report: undefined })
     this.#lastCame = Date.now()
   }
 
@@ -298,11 +300,13 @@ export class Shape {
 
   #flow(member: Member, on: boolean, done: (worked: boolean) => void): void {
     if (!on) member.flowing = false
+    const asked = ++member.asked
     this.#port
       .flow(member.id, on)
       .then(worked => {
         // A leg that would not rest still carries; one that would not wake still rests.
-        if (on === worked) member.flowing = true
+        // What it was asked later counts.
+        if (on === worked && asked === member.asked) member.flowing = true
         done(worked)
       })
       .catch((error: unknown) => this.#port.failed(error))

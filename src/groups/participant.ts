@@ -30,6 +30,8 @@ export class Participant {
   ready: Promise<void> = Promise.resolve()
   #news: Record<'tiles' | 'slots', Record<string, number | null>> = { tiles: {}, slots: {} }
   #telling = false
+  /** It was last asked to rest. */
+  #rests = false
 
   constructor(id: number, person: Person, joining: 'dialed-in' | 'dialed-out', dialog: LocalDialog, now: number) {
     this.id = id
@@ -85,9 +87,11 @@ export class Participant {
   async flow(on: boolean, streams: (leg: string) => Stream[]): Promise<boolean> {
     if (this.away) return false
     const { dialog, resting = streams(dialog.leg) } = this
+    this.#rests = !on
     if (on) {
       const worked = await dialog.renegotiate({ streams: resting })
-      if (worked) this.resting = undefined
+      // Asked to rest again meanwhile, it must still know what to carry after that.
+      if (worked && !this.#rests) this.resting = undefined
       return worked
     }
     this.resting = resting

@@ -35,6 +35,8 @@ export interface Offer {
 
 const md5 = (text: string) => createHash('md5').update(text).digest('hex')
 const tickMs = 20
+// Samples in which a tone is looked for.
+const piece = 800
 
 export async function openMember(options: MemberOptions): Promise<Member> {
   const member = new Member(options)
@@ -266,14 +268,25 @@ export class Member {
     })
   }
 
-  /** Share of the energy of the last 400 ms, and since `from`, that lies at each of these frequencies. */
+  /**
+   * Share of the energy of the last 400 ms, and since `from`, that lies at each of these frequencies: of pieces of 100 ms,
+   * because a tone that a jitter buffer has moved by half its length would cancel itself in the whole.
+   */
   heard(tones: readonly number[], from = 0): number[] {
     const since = Math.max(from, performance.now() - 400)
     const packets = (this.#rtp?.sounds() ?? []).filter(packet => packet.at > since)
     const samples = Float32Array.from(
       packets.flatMap(({ payload }) => [...payload].map(byte => sampleOf('PCMU', byte) / 32768)),
     )
-    return tones.map(hz => (samples.length < 2400 ? 0 : shareOf({ rate: 8000, samples }, hz)))
+    if (samples.length < 2400) return tones.map(() => 0)
+    const sound = { rate: 8000, samples }
+    const starts = Array.from({ length: Math.floor(samples.length / piece) }, (_, at) => at * piece)
+    const energies = starts.map(at => samples.subarray(at, at + piece).reduce((sum, x) => sum + x * x, 0))
+    const all = energies.reduce((sum, energy) => sum + energy, 0)
+    return tones.map(hz => {
+      const found = starts.reduce((sum, at, i) => sum + energies[i]! * shareOf(sound, hz, at, at + piece), 0)
+      return all === 0 ? 0 : found / all
+    })
   }
 
   /** Resolves when these tones are heard at once, and none of the others. */

@@ -105,7 +105,8 @@ export function createIncoming(codecs: Codecs, first: MixRate, now: () => number
     if (decoder) return
     decoder = codecs.decoder(codec!.codec, rate)
     for (const payload of warm) decode(payload, samplesOf(payload))
-    queue.keepLast(owed)
+    // Rounding between the rates may leave it a little below nothing.
+    queue.keepLast(Math.max(0, owed))
     queue.fadeIn()
     warm = []
     owed = 0

@@ -91,4 +91,26 @@ describe('incoming stream', () => {
     assert.ok(worstStep(sound, 0) < 1.2, `${worstStep(sound, 0)}`)
     assert.ok(shareOf(sound, 440, 102 * 320) > 0.999)
   })
+
+  it('can be heard at any moment of what goes by unheard', () => {
+    const encoder = codecs.encoder('opus', 48_000)
+    const payload = new Uint8Array(encoder.encode(tonePcm(48_000, 440, 960))!)
+    for (let unheard = 120; unheard < 140; unheard++) {
+      let now = 0
+      let sent = 0
+      const incoming = createIncoming(codecs, RATE, () => now)
+      // Pauses of 10 ms that are, at a third of the rate, no whole number of samples.
+      for (let tick = 0; tick < unheard + 20; tick++) {
+        now = tick * 20
+        for (; sent * 30 <= now; sent++) {
+          const packet = { sequence: sent, timestamp: sent * 1438, payload, marker: false, codec: payloadTypes.opus }
+          incoming.put(packet, true)
+        }
+        if (tick < unheard) incoming.pass()
+        else incoming.hear()
+      }
+      incoming.free()
+    }
+    encoder.free()
+  })
 })

@@ -15,12 +15,15 @@ class Play {
   /** Members whose client does not take a re-INVITE. */
   readonly stubborn = new Set<number>()
   readonly flows: string[] = []
+  /** While it is there, re-INVITEs are answered when it resolves. */
+  slow: Promise<void> | undefined
   serverNeeded = false
   readonly shape = new Shape({
     limits: () => ({ meshMost: 8, meshBack: 6, serverNeeded: this.serverNeeded }),
     publish: topology => this.told.push(topology),
     flow: async (member, on) => {
       this.flows.push(`${member} ${on ? 'on' : 'off'}`)
+      await this.slow
       if (this.stubborn.has(member)) return false
       if (on) this.flowing.add(member)
       else this.flowing.delete(member)
@@ -225,6 +228,26 @@ test('so it is when a client does not tell that it is ready', async () => {
   assert.equal(play.text, 'mesh settled 1 2 3')
   await pass(2000)
   assert.deepEqual([...play.flowing], [4])
+})
+
+test('a leg that was asked to rest again while it was still waking up rests, and is woken anew', async () => {
+  await play.mesh(1, 2, 3)
+  let answer = () => {}
+  play.slow = new Promise(resolve => {
+    answer = resolve
+  })
+  play.come(4)
+  play.shape.noteFlowing(1)
+  await pass(10_000)
+  assert.equal(play.text, 'mesh settled 1 2 3')
+  await pass(2000)
+  assert.deepEqual(play.flows, ['1 on', '2 on', '3 on', '1 off'])
+  play.slow = undefined
+  answer()
+  await pass(0)
+  await pass(3000)
+  assert.equal(play.text, 'sfu preparing')
+  assert.ok(play.flows.slice(4).includes('1 on'))
 })
 
 test('who comes while a mesh is being built begins it anew; who leaves does too', async () => {
