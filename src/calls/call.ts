@@ -212,7 +212,7 @@ export class Call implements LegOwner {
   onAnswer(branch: Branch, response: Response, ack: Ack, callee: Party): void {
     const leg = this.calleeLeg(branch, response, callee)
     leg.localSdp = branch.body ?? this.offered ?? ''
-    this.connect(leg, response, ack)
+    this.#opening?.connect(leg, response, ack, { sent: branch.sent!, response })
   }
 
   /** Gives the caller what `leg` has answered to its INVITE, and so makes the call. */

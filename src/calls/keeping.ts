@@ -1,13 +1,10 @@
 import { dialogName, type Kept, type Replication } from '../cluster/replication.ts'
 import type { Logger } from '../log.ts'
 import type { DialogState, EngineDialogs } from '../sip/dialogs.ts'
-import { splitList } from '../sip/engine/message/syntax.ts'
 import type { Call } from './call.ts'
 import type { Keeping } from './context.ts'
-import { names, tagOf } from './headers.ts'
+import { calleeState, callerState } from './dialog-states.ts'
 import type { Leg } from './leg.ts'
-import type { Answering } from './opening.ts'
-import type { Incoming } from './sip.ts'
 import { encodeSnapshot, type LegSnapshot } from './snapshot.ts'
 
 /** Nothing is kept: one node by itself. */
@@ -95,7 +92,8 @@ export function createKeeping({ replication, dialogs, log }: KeeperDeps): Keeper
     async first(call, answering) {
       const { caller, callee } = answering
       try {
-        const state = await dialogs.read(callee.id)
+        const { made } = answering
+        const state = made ? calleeState(callee.id, made.sent, made.response) : await dialogs.read(callee.id)
         if (state === undefined || call.ended) return
         await save(call, [legSnapshot(caller, callerState(answering)), legSnapshot(callee, state)], true)
       } catch (error) {
@@ -131,39 +129,4 @@ export function legSnapshot(leg: Leg, dialog: DialogState): LegSnapshot {
   const { party, device, end, allow, localSdp, remoteSdp } = leg
   const { profile, address } = end
   return { party, device, profile, address, anchored: end.leg !== undefined, allow, localSdp, remoteSdp, dialog }
-}
-
-/** The caller's dialog as our 200 is about to make it (RFC 3261 section 12.1.1). */
-function callerState({ req, caller, headers }: Answering): DialogState {
-  const callId = req.get('Call-ID') ?? ''
-  const remoteTag = tagOf(req.get('From'))
-  const [interval = '', refresher = ''] = (headers['Session-Expires'] ?? '').split(';')
-  const knowsTimer = names(req, 'Supported', 'timer') || req.has('Session-Expires')
-  const remoteRefreshes = knowsTimer && refresher.endsWith('uac')
-  return {
-    id: caller.id,
-    caller: false,
-    callId,
-    local: latin(`${req.get('To')};tag=${caller.toTag}`),
-    remote: latin(req.get('From') ?? ''),
-    localTag: caller.toTag,
-    remoteTag,
-    localSequence: 0,
-    remoteSequence: Number.parseInt(req.get('CSeq') ?? '', 10),
-    routes: splitList(req.get('Record-Route') ?? '').filter(route => route !== ''),
-    target: caller.device.contact,
-    contact: '',
-    localSdp: caller.localSdp,
-    peerTakesUpdate: names(req, 'Allow', 'UPDATE'),
-    peerKnowsTimer: knowsTimer,
-    session: { interval: Number(interval), refresher: remoteRefreshes ? 'remote' : 'local' },
-    source: { protocol: protocolOf(req), address: req.source_address, port: Number(req.source_port) },
-  }
-}
-
-/** As the engine keeps header values: a byte a character. */
-const latin = (text: string) => Buffer.from(text).toString('latin1')
-
-function protocolOf(req: Incoming): string {
-  return (/^SIP\s*\/\s*2\.0\s*\/\s*(\w+)/i.exec(req.get('Via') ?? '')?.[1] ?? 'udp').toLowerCase()
 }

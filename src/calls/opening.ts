@@ -30,11 +30,19 @@ export interface Ending {
   cause?: Headers
 }
 
+/** The INVITE of ours that made a dialog, and its 2xx. */
+export interface Made {
+  sent: Message
+  response: Response
+}
+
 /** What the caller is about to be told. */
 export interface Answering {
   req: Incoming
   caller: Leg
   callee: Leg
+  /** What made the callee's dialog, where that is new. */
+  made: Made | undefined
   /** Of our answer. */
   headers: Headers
 }
@@ -116,7 +124,7 @@ export class Opening {
   }
 
   /** Gives the caller what `leg` has answered to its INVITE, and so makes the call. */
-  connect(leg: Leg, response: Message, ack: Ack): void {
+  connect(leg: Leg, response: Message, ack: Ack, made?: Made): void {
     // An INVITE without an offer gets it in the 2xx, and the answer comes in the caller's ACK (RFC 3264 section 4).
     const late = !this.#req.body && !this.#progress.prackSdp
     if (late) this.#owedAck = ack
@@ -125,9 +133,9 @@ export class Opening {
     call.coming = leg
     this.#progress.inOrder(() => {
       const body = answerThrough(call, leg, response.body || undefined)
-      if (!(body instanceof Promise)) return this.#accept(leg, response, body, late, ack)
+      if (!(body instanceof Promise)) return this.#accept(leg, response, body, late, ack, made)
       body.then(
-        made => this.#accept(leg, response, made, late, ack),
+        translated => this.#accept(leg, response, translated, late, ack, made),
         (error: unknown) => call.fail(error),
       )
     })
@@ -145,7 +153,7 @@ export class Opening {
     if (!answered) this.end.close()
   }
 
-  #accept(leg: Leg, response: Message, body: string | undefined, late: boolean, ack: Ack): void {
+  #accept(leg: Leg, response: Message, body: string | undefined, late: boolean, ack: Ack, made?: Made): void {
     const { config, domain } = this.#deps
     const { told } = this.#progress
     leg.remoteSdp ||= told
@@ -155,14 +163,14 @@ export class Opening {
       ...asserted(leg.party, domain),
     }
     if (leg.end.leg !== undefined || this.end.leg !== undefined) headers['Content-Type'] = 'application/sdp'
-    const kept = this.#keep(leg, headers, body || told)
+    const kept = this.#keep(leg, headers, body || told, made)
     const answer = () => this.#answer(leg, headers, body, late, ack)
     if (kept === undefined) answer()
     else void kept.then(answer)
   }
 
   /** Whoever takes this call over must know the caller's dialog, so we choose its tag where none was sent yet. */
-  #keep(callee: Leg, headers: Headers, localSdp: string): Promise<void> | undefined {
+  #keep(callee: Leg, headers: Headers, localSdp: string, made: Made | undefined): Promise<void> | undefined {
     const { keepFirst } = this.#call
     if (keepFirst === undefined) return undefined
     const req = this.#req
@@ -171,7 +179,7 @@ export class Opening {
     caller.localSdp = localSdp
     caller.toTag ||= randomBytes(6).toString('hex')
     headers['To'] = `${req.get('To')};tag=${caller.toTag}`
-    return keepFirst({ req, caller, callee, headers })
+    return keepFirst({ req, caller, callee, made, headers })
   }
 
   #answer(leg: Leg, headers: Headers, body: string | undefined, late: boolean, ack: Ack): void {

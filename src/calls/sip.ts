@@ -15,6 +15,8 @@ export interface Incoming extends Message {
   readonly method: string
   readonly uri: string
   readonly source: 'network' | 'application'
+  /** `udp`, `tcp`, … */
+  readonly protocol: string
   readonly source_address: string
   readonly source_port: string | number
   readonly stackDialogId?: string
@@ -40,6 +42,9 @@ export interface Reply {
 export interface Response extends Message {
   readonly status: number
   readonly reason: string
+  readonly protocol: string
+  readonly source_address: string
+  readonly source_port: string | number
   readonly stackDialogId?: string
 }
 
