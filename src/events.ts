@@ -62,6 +62,10 @@ export interface Facts {
   mixerChanged: { on: boolean; why: string }
   meetingMoved: { members: number; why: string }
   groupStarted: { group: string; meeting: string }
+  /** A meeting of another node goes on here, with so many members. */
+  groupTaken: { group: string; meeting: string; members: number }
+  /** An INVITE or SUBSCRIBE for a group's address went to the node that has its meeting. */
+  groupPassed: { group: string; node: string; method: string }
   groupChanged: {
     meeting: string
     change: 'joined' | 'left' | 'muted' | 'unmuted' | 'locked' | 'unlocked' | 'recording' | 'speaker'

@@ -24,7 +24,7 @@ export interface RouteDeps {
   auth: Auth
   registrar: Registrar
   calls: Pick<Calls, 'invite' | 'outOfDialog'>
-  groups: Pick<Groups, 'takes' | 'invite' | 'subscribe' | 'meshHeaders'>
+  groups: Pick<Groups, 'takes' | 'invite' | 'subscribe' | 'meshHeaders' | 'passed'>
   /** The account behind an authenticated user name. */
   account(user: string, domain: string): Promise<{ user: string; displayName: string } | undefined>
   /** True when a host name or address is this server. */
@@ -62,22 +62,25 @@ export function installRoutes(deps: RouteDeps): void {
 
   async function invite(req: Request, res: Response): Promise<void> {
     if (hasToTag(req)) return calls.outOfDialog(req, res)
-    const who = await prove(req, 'proxy')
-    const account = await deps.account(who.user, who.domain)
-    if (account === undefined) throw new Refusal('forbidden')
+    const account = await senderOf(req)
     if (await groups.takes(req)) return groups.invite(req, res, account)
     // Members of a mesh call each other as any two people do; that it is for their meeting, only the server may say.
-    const pair = groups.meshHeaders(req, account.user)
+    const pair = await groups.meshHeaders(req, account.user)
     await calls.invite(req, res, account, pair && { headers: pair, unrecorded: true })
   }
 
   async function subscribe(req: Request, res: Response): Promise<void> {
     if (hasToTag(req)) throw new Refusal('no-such-call')
     if (!/^\s*conference\s*(;|$)/i.test(req.get('Event') ?? '')) return refuse489()
-    const who = await prove(req, 'proxy')
-    const account = await deps.account(who.user, who.domain)
+    await groups.subscribe(req, res, await senderOf(req))
+  }
+
+  /** Who has proven to have sent a request outside dialogs: to us, or to the node that has passed it on to us. */
+  async function senderOf(req: Request): Promise<{ user: string; displayName: string }> {
+    const who = groups.passed(req) ?? (await prove(req, 'proxy'))
+    const account = await deps.account(who.user, domain)
     if (account === undefined) throw new Refusal('forbidden')
-    await groups.subscribe(req, res, account)
+    return account
   }
 
   /** Asked of the server it tells what the server can; asked of a person it needs proof, so that names stay private. */

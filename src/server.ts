@@ -117,7 +117,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       log: log.child({ room: 'cluster' }),
     }),
   )
-  const { members, leader, bus, replication } = cluster
+  const { members, leader, bus, replication, claims } = cluster
   own('bridge', createBridge({ events, bus, members }))
   const location = own(
     'location',
@@ -257,10 +257,10 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       dialogs: calls.local,
       takeOut: calls.takeOut,
       recover: calls.recover,
-      ...(clustered && link.dialogs
+      ...(claims && link.dialogs
         ? {
             others: {
-              ...{ replication, dialogs: link.dialogs, members, bindings },
+              ...{ replication, dialogs: link.dialogs, members, bus, claims, bindings },
               sessionExpires: config.calls.sessionExpires,
             },
           }

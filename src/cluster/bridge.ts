@@ -14,6 +14,7 @@ const subjects = {
   callTaken: 'call.taken',
   callEnded: 'call.ended',
   groupStarted: 'group.started',
+  groupTaken: 'group.taken',
   groupChanged: 'group.changed',
   topologyChanged: 'group.topology',
   groupEnded: 'group.ended',

@@ -3,6 +3,7 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
 import type { Bus } from './bus.ts'
+import { type Claims, createClaims } from './claims.ts'
 import { createDesk } from './desk.ts'
 import { createDirectBus } from './direct-bus.ts'
 import { createLeader, createLoneLeader } from './leader.ts'
@@ -45,6 +46,8 @@ export interface ClusterRooms {
   leader: Leader
   bus: Bus
   replication: Replication
+  /** Undefined for a node by itself. */
+  claims: Claims | undefined
   stats(): ClusterStats
   close(): Promise<void>
 }
@@ -69,6 +72,7 @@ function createLone({ config, node, life, version, places, log }: ClusterDeps): 
     leader,
     bus,
     replication,
+    claims: undefined,
     stats() {
       const own: Record<NodeState, number> = { ...states, [members.self().state]: 1 }
       return { states: own, leaseAge: 0, held: 0, waiting: 0, refused: 0, taken: 0, dropped: 0, leading: true, term: 1 }
@@ -141,6 +145,7 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
     leader,
     bus,
     replication,
+    claims: createClaims({ redis, config, members: all }),
     stats: () => ({
       ...all.stats(),
       ...(kept?.stats() ?? none),

@@ -8,6 +8,7 @@ import type { Replaces } from '../calls/transfer.ts'
 import type { Members } from '../cluster/members.ts'
 import type { Replication, Taken } from '../cluster/replication.ts'
 import { Refusal } from '../errors.ts'
+import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
 import type { Meeting } from './meeting.ts'
@@ -41,6 +42,7 @@ export interface AdoptionDeps {
   /** The dialog of a member, that is installed in the engine. */
   restore(meeting: Meeting, member: number, was: LegSnapshot, contact: string): LocalDialog
   sessionExpires: number
+  events: Events
   log: Logger
 }
 
@@ -127,6 +129,7 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
     // Those of a meeting that went on in another one are kept with that.
     if (meeting.id !== id) await replication.end('meeting', id)
     meeting.goOn(was?.recording === true)
+    deps.events.emit('groupTaken', { group: meeting.uri, meeting: meeting.id, members: meeting.people.length })
     meeting.log.info({ members: came.filter(Boolean).length, in: meeting.id }, 'meeting taken over')
     return meeting
   }

@@ -14,20 +14,20 @@ import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
-import { sameUriText } from '../sip/engine/message/uri.ts'
-import { adHoc, contactOf, factory, made, readPair } from './addresses.ts'
-import { Board } from './board.ts'
+import { adHoc, contactOf, factory, made } from './addresses.ts'
+import { createBoards } from './boards.ts'
 import { createFocus } from './focus.ts'
 import { createLobby } from './lobby.ts'
 import { Meeting } from './meeting.ts'
 import type { MeetingAddress } from './meeting-deps.ts'
 import { type MeetingView, viewOf } from './meeting-view.ts'
 import { createOutliving, type OtherNodes } from './outliving.ts'
+import { createPairs } from './pairs.ts'
 import type { Participant } from './participant.ts'
 import type { Person } from './person.ts'
 import type { Recordings } from './recorder.ts'
 import { createRinging } from './ringing.ts'
-import type { RosterState } from './roster.ts'
+import type { Passed } from './seats.ts'
 import type { MeetingSnapshot } from './snapshot.ts'
 import type { GroupStore } from './store.ts'
 import { mayOffer, weOffer } from './streams.ts'
@@ -72,7 +72,9 @@ export interface Groups {
    * What the INVITE of a pair may pass on; undefined when it is no call between members (docs/meetings.md). Throws Refusal:
    * `temporarily-unavailable` for a pair that is not wanted any more, or not yet.
    */
-  meshHeaders(req: { uri: string; get(name: string): string | undefined }, user: string): Headers | undefined
+  meshHeaders(req: { uri: string; get(name: string): string | undefined }, user: string): Promise<Headers | undefined>
+  /** The sender of a request for a meeting here that another node has asked for proof already. */
+  passed(req: Request): Passed | undefined
   /** Takes in who is transferred to a group or meeting; undefined for other addresses. */
   receiver(user: string): Promise<Receiver | undefined>
   list(): MeetingView[]
@@ -90,21 +92,28 @@ export interface Groups {
 // How long close() waits for clients to answer its BYEs, and for recordings to be kept.
 const closeMs = 1000
 const operator: Person = { user: '', displayName: '', moderator: true }
+const newId = () => randomBytes(4).toString('hex')
 
 /** Groups and meetings: finds the meeting of an address, lets people in, and rings the others. */
 export function createGroups(deps: GroupsDeps): Groups {
   const { media, dialogs, store, domain, isOwn, config, events, log, now = Date.now } = deps
   const srf = deps.srf as unknown as SrfPort
-  /** Meetings and rosters by the user of their address. */
+  /** By the user of their address. */
   const meetings = new Map<string, Meeting>()
-  const boards = new Map<string, Board>()
+  const boards = createBoards({ srf, domain, most: config.most, isOn: user => meetings.has(user), log })
   const lobby = createLobby({ media, now })
   const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
   const focus = createFocus({ ringing, isOwn, pull })
-  const { keeping, adoption } = createOutliving({
-    ...{ others: deps.others, media, domain, events, log, find: byItsId, list: () => meetings.values() },
+  const pairs = createPairs({ find: byItsId, others: deps.others })
+  const { keeping, adoption, seats } = createOutliving({
+    ...{ others: deps.others, media, domain, events, log },
+    ...{ find: byItsId, list: () => meetings.values(), at: user => meetings.get(user), accepts: () => !refuses },
     open: ({ user, displayName, group }, was) => meetings.get(user) ?? start({ user, displayName, group }, was),
     restore: (meeting, id, was, contact) => dialogs.restore(was, contact, options(meeting, id)),
+  })
+  const onElsewhere = events.on('elsewhere', ({ what, fact }) => {
+    const user = what === 'groupStarted' || what === 'groupTaken' ? userOf({ uri: String(fact['group']) }) : undefined
+    if (user !== undefined && !meetings.has(user)) boards.leave(user)
   })
   let refuses = false
 
@@ -144,29 +153,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     }
   }
 
-  function boardFor(address: MeetingAddress): Board {
-    const known = boards.get(address.user)
-    if (known) return known
-    const board = new Board(
-      {
-        srf,
-        log: log.child({ address: address.user }),
-        contact: contactOf(address.user),
-        onIdle: () => {
-          if (!meetings.has(address.user)) boards.delete(address.user)
-        },
-      },
-      quiet(address),
-    )
-    boards.set(address.user, board)
-    return board
-  }
-
-  function quiet({ user, displayName, group }: MeetingAddress): RosterState {
-    return { entity: `sip:${user}@${domain}`, displayName, most: group?.most ?? config.most, locked: false, users: [] }
-  }
-
-  function start(address: MeetingAddress, was?: MeetingSnapshot): Meeting {
+  function start(address: MeetingAddress, was?: MeetingSnapshot, id = was?.id ?? newId()): Meeting {
     const meeting = new Meeting(
       {
         media,
@@ -174,7 +161,7 @@ export function createGroups(deps: GroupsDeps): Groups {
         limits: config,
         isGruu,
         record: wish => deps.recordings.begin(wish),
-        board: boardFor(address),
+        board: boards.of(address),
         events,
         log,
         now,
@@ -186,11 +173,12 @@ export function createGroups(deps: GroupsDeps): Groups {
         keep: keeping.touch,
         owns: keeping.owns,
       },
-      was?.id ?? randomBytes(4).toString('hex'),
+      id,
       address,
       was,
     )
     meetings.set(address.user, meeting)
+    if (was !== undefined) seats.hold(meeting)
     return meeting
   }
 
@@ -201,11 +189,9 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (ours) keeping.end(meeting)
     if (meetings.get(user) !== meeting) return
     meetings.delete(user)
-    const board = boards.get(user)
-    // Who subscribes anew finds the node that has it now.
-    if (!ours) board?.close('deactivated')
-    if (meeting.adHoc) board?.close('noresource')
-    if (meeting.adHoc || board?.subscriptions === 0) boards.delete(user)
+    seats.free(meeting, ours)
+    if (!ours) boards.leave(user)
+    boards.over(meeting.address)
   }
 
   async function isGruu(uri: string, user: string): Promise<boolean> {
@@ -218,15 +204,18 @@ export function createGroups(deps: GroupsDeps): Groups {
     const res = response as unknown as Reply
     if (refuses) throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
     const party = admit(req, caller)
-    demandSfu(req)
     const replaced = findReplaced(req)
-    if (replaced) return comeBack(req, res, party, replaced)
+    if (replaced && keeping.owns(replaced.meeting.id)) return comeBack(req, res, party, replaced)
     const user = userOf(req) ?? ''
+    if (made.test(user) && !meetings.has(user) && (await seats.lead(user, req, caller.user))) return
     const address = user === factory ? adHoc(caller) : await addressOf(user)
     if (address === undefined) throw new Refusal('not-found')
     const person = await personOf(caller.user, address)
     if (person === undefined) throw new Refusal('forbidden')
-    await enter(address, person, common => dialogs.answer(req, res, party, { ...common, streams: mayOffer }))
+    const id = newId()
+    if (await seats.lead(address.user, req, caller.user, id)) return
+    demandSfu(req)
+    await enter(address, person, id, common => dialogs.answer(req, res, party, { ...common, streams: mayOffer }))
   }
 
   async function receiver(user: string): Promise<Receiver | undefined> {
@@ -235,13 +224,15 @@ export function createGroups(deps: GroupsDeps): Groups {
     return async (who, adopt) => {
       const person = await personOf(who.user, address)
       if (person === undefined) throw new Refusal('forbidden')
+      const id = newId()
+      if ((await seats.take(address.user, id)) !== undefined) throw new Refusal('temporarily-unavailable')
       await new Promise<void>((resolve, reject) => {
         const answered = async (common: LocalOptions) => {
           const dialog = await adopt(common)
           resolve()
           return dialog
         }
-        enter(address, person, answered).catch((error: unknown) => {
+        enter(address, person, id, answered).catch((error: unknown) => {
           log.info({ err: error, address: address.user, user: person.user }, 'a transfer did not come in')
           reject(error)
         })
@@ -253,10 +244,11 @@ export function createGroups(deps: GroupsDeps): Groups {
   async function enter(
     address: MeetingAddress,
     person: Person,
+    newId: string,
     answer: (common: LocalOptions) => Promise<LocalDialog>,
   ): Promise<void> {
     const going = meetings.get(address.user)
-    const meeting = going ?? start(address)
+    const meeting = going ?? start(address, undefined, newId)
     const { group } = meeting.address
     let id: number
     try {
@@ -285,6 +277,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     party: Party,
     { meeting, one }: { meeting: Meeting; one: Participant },
   ): Promise<void> {
+    demandSfu(req)
     if (one.person.user !== party.user) throw new Refusal('forbidden')
     const dialog = await dialogs.answer(req, res, party, { ...options(meeting, one.id), streams: mayOffer })
     await meeting.replace(one, dialog)
@@ -336,13 +329,16 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (event !== 'conference') {
       throw new Refusal('bad-event', undefined, { headers: { 'Allow-Events': 'conference, refer' } })
     }
-    const address = await addressOf(userOf(request) ?? '')
+    const req = request as unknown as Incoming
+    const user = userOf(req) ?? ''
+    if ((made.test(user) || (await store.has(user, domain))) && (await seats.lead(user, req, caller.user))) return
+    const address = await addressOf(user)
     if (address === undefined) throw new Refusal('not-found')
     const person = await personOf(caller.user, address)
     const isIn = meetings.get(address.user)?.has(caller.user) === true
     const isMember = address.group?.members.includes(caller.user) === true
     if (person === undefined || !(isIn || isMember || person.moderator)) throw new Refusal('forbidden')
-    boardFor(address).subscribe(request as unknown as Incoming, response as unknown as Reply, caller.user)
+    boards.subscribe(address, req, response as unknown as Reply, caller.user)
   }
 
   function byItsId(id: string): Meeting | undefined {
@@ -359,25 +355,18 @@ export function createGroups(deps: GroupsDeps): Groups {
     async takes(req) {
       const user = userOf(req)
       const replaces = deps.others && readReplaces(req.get('Replaces') ?? '')
+      const isGroup = user !== undefined && (await store.has(user, domain))
+      const known = user === factory || isGroup || (user !== undefined && meetings.has(user))
+      const elsewhere = (isGroup || made.test(user ?? '')) && (await seats.find(user!)) !== undefined
+      if (elsewhere) return true
       if (replaces && !dialogs.locate(replaces)) await deps.recover?.(replaces)
-      if (req.get('Replaces') && findReplaced(req)) return true
-      if (user === undefined) return false
-      return user === factory || meetings.has(user) || (await store.has(user, domain))
+      return known || (req.get('Replaces') !== undefined && findReplaced(req) !== undefined)
     },
     invite,
     subscribe,
     receiver,
-    meshHeaders(req, user) {
-      const pair = readPair(req.get('Vaartha-Mesh'))
-      const meeting = pair && byItsId(pair.meeting)
-      const [from, to] = [meeting?.member(pair?.from ?? 0), meeting?.member(pair?.to ?? 0)]
-      if (!pair || !meeting || from?.person.user !== user) return undefined
-      const meant = to?.mesh === true && sameUriText(req.uri, to.dialog.remoteContact)
-      // Without its header it would ring at the other's, who would see a call from somebody in the same meeting.
-      if (!meant || !meeting.shape.pairs(from.id, to.id, pair.epoch))
-        throw new Refusal('temporarily-unavailable', 'the meeting does not want this pair now')
-      return { 'Vaartha-Mesh': `${meeting.id};epoch=${pair.epoch};from=${from.id};to=${to.id}` }
-    },
+    meshHeaders: pairs.headers,
+    passed: request => seats.passed(request as unknown as Incoming),
     list: () => [...meetings.values()].map(viewOf),
     here: {
       take: async taken => adoption?.take(taken),
@@ -391,10 +380,10 @@ export function createGroups(deps: GroupsDeps): Groups {
     undrain: () => void (refuses = false),
     async close() {
       refuses = true
+      for (const stop of [onElsewhere, pairs.close, seats.close]) stop()
       adoption?.close()
       await atMost(closeMs, Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops'))))
-      for (const board of boards.values()) board.close('deactivated')
-      boards.clear()
+      boards.close()
     },
   }
 }

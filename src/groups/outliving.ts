@@ -1,5 +1,8 @@
+import { createPass } from '../calls/pass.ts'
 import { whereIn } from '../calls/route.ts'
 import { createSeek, type SeekDeps } from '../calls/seek.ts'
+import type { Bus } from '../cluster/bus.ts'
+import type { Claims } from '../cluster/claims.ts'
 import type { Members } from '../cluster/members.ts'
 import type { Replication } from '../cluster/replication.ts'
 import type { Events } from '../events.ts'
@@ -9,6 +12,7 @@ import type { EngineDialogs } from '../sip/dialogs.ts'
 import { type Adoption, type AdoptionDeps, createAdoption } from './adoption.ts'
 import { createMeetingKeeping, keepsNothing, type MeetingKeeping } from './keeping.ts'
 import type { Meeting } from './meeting.ts'
+import { createSeats, lone, type Seats, type SeatsDeps } from './seats.ts'
 import type { MeetingSnapshot } from './snapshot.ts'
 
 /** The other nodes, for meetings that are to outlive this one. */
@@ -16,11 +20,15 @@ export interface OtherNodes extends Pick<SeekDeps, 'bindings'> {
   replication: Replication
   /** Of the embedded engine. */
   dialogs: EngineDialogs
-  members: Pick<Members, 'life' | 'find' | 'onDeath'>
+  members: Pick<Members, 'life' | 'node' | 'self' | 'list' | 'find' | 'onDeath' | 'onReturn'>
+  claims: Claims
+  bus: Pick<Bus, 'ask' | 'answer'>
   sessionExpires: number
 }
 
-export interface OutlivingDeps extends Pick<AdoptionDeps, 'find' | 'list' | 'restore'> {
+export interface OutlivingDeps
+  extends Pick<AdoptionDeps, 'find' | 'list' | 'restore'>,
+    Pick<SeatsDeps, 'at' | 'accepts'> {
   others: OtherNodes | undefined
   media: Pick<Media, 'streams'>
   domain: string
@@ -30,14 +38,20 @@ export interface OutlivingDeps extends Pick<AdoptionDeps, 'find' | 'list' | 'res
   log: Logger
 }
 
+export interface Outliving {
+  keeping: MeetingKeeping
+  adoption: Adoption | undefined
+  seats: Seats
+}
+
 /** What keeps the meetings of this node for others, and goes on with theirs. */
-export function createOutliving(deps: OutlivingDeps): { keeping: MeetingKeeping; adoption: Adoption | undefined } {
+export function createOutliving(deps: OutlivingDeps): Outliving {
   const { others, media, domain, events, find, list, open, restore, log } = deps
-  if (others === undefined) return { keeping: keepsNothing, adoption: undefined }
+  if (others === undefined) return { keeping: keepsNothing, adoption: undefined, seats: lone }
   const seek = createSeek({ ...others, domain, events, where: whereIn(others.members) })
   const keeping = createMeetingKeeping({ ...others, streams: leg => media.streams(leg), log })
-  return {
-    keeping,
-    adoption: createAdoption({ ...others, seek, log, find, list, restore, open: was => open(was, was) }),
-  }
+  const adoption = createAdoption({ ...others, seek, log, events, find, list, restore, open: was => open(was, was) })
+  const { at, accepts } = deps
+  const seats = createSeats({ ...others, adoption, pass: createPass(others.members), at, list, accepts, events, log })
+  return { keeping, adoption, seats }
 }

@@ -36,6 +36,8 @@ const facts: Record<FactName, boolean> = {
   mixerChanged: true,
   meetingMoved: true,
   groupStarted: true,
+  groupTaken: true,
+  groupPassed: true,
   groupChanged: true,
   topologyChanged: true,
   groupEnded: true,

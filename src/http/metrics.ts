@@ -88,6 +88,10 @@ function countFacts(registry: Registry, events: Events): (() => void)[] {
   const store = counter('store_errors', 'Failed store operations.', ['store'])
   const redis = histogram('redis', 'Time from a question to Redis to its answer.', answerBuckets, [])
   const meetings = counter('meetings', 'Ended meetings.', [])
+  const moved = counter('meetings_taken', 'Meetings of other nodes that went on here.', [])
+  const passed = counter('meeting_requests_passed', 'Requests for a meeting that went to the node that has it.', [
+    'method',
+  ])
   const lasted = histogram('meeting', 'How long meetings lasted.', [10, 60, 300, 900, 3600, 14400], [])
   const shapes = counter('topology_changes', 'Changes of the shape of a meeting.', ['from', 'to', 'result'])
   const changing = histogram('topology_change', 'From the decision to all being on the new path.', shapeBuckets, ['to'])
@@ -110,6 +114,8 @@ function countFacts(registry: Registry, events: Events): (() => void)[] {
       meetings.inc()
       lasted.observe(f.seconds)
     }),
+    events.on('groupTaken', () => moved.inc()),
+    events.on('groupPassed', f => passed.inc({ method: f.method })),
     events.on('topologyChanged', f => {
       shapes.inc({ from: f.from, to: f.to, result: f.rolledBack ? 'rolled-back' : 'done' })
       if (!f.rolledBack) changing.observe({ to: f.to }, f.ms / 1000)
