@@ -2,12 +2,13 @@ import { hash } from 'node:crypto'
 import type { RedisLink } from '../redis/redis.ts'
 import type { Kept } from './replication.ts'
 
-// What Redis holds of calls and meetings. Each key is in a slot of its own and each script touches one key:
+// What Redis holds of calls and meetings. Each key is in a slot of its own:
 //   <prefix>:{call:ID}     hash: o owner's life, f fence, s snapshot, d dialogs; of an ended one only o = '-' and f
 //   <prefix>:dialog:HASH   the name of what has this dialog
 //   <prefix>:owned:LIFE    set: names of what a life owns and others are to adopt
 //   <prefix>:fenced:LIFE   there once something was taken from this life
-// The first is the truth and the others lead to it, so leftovers in them harm nobody. Everything ends by itself.
+// The first is the truth and the others lead to it, so leftovers in them harm nobody. Everything ends by itself. One server
+// is told all of them in one script; in a Redis Cluster each script touches one key.
 
 /** Owner of what has ended, and of what was given up for whoever takes it. */
 export const ended = '-'
@@ -20,23 +21,44 @@ const fencedMs = 86_400_000
 /** How often the keys of what lives on are renewed. */
 export const renewMs = ttlMs / 3
 
-const writeScript = `
+const writeItem = `
 local o, f = unpack(redis.call('HMGET', KEYS[1], 'o', 'f'))
 if f and (tonumber(f) > tonumber(ARGV[2]) or (f == ARGV[2] and o ~= ARGV[1])) then return o end
 redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', ARGV[2], 's', ARGV[3], 'd', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])`
+const writeScript = `${writeItem}
+return ''`
+
+// Keys 3 to 2 + ARGV[7] are dialogs that come, those after them dialogs that go.
+const writeAllScript = `${writeItem}
+for at = 3, #KEYS do
+  if at <= 2 + ARGV[7] then redis.call('SET', KEYS[at], ARGV[6], 'PX', ARGV[5])
+  elseif redis.call('GET', KEYS[at]) == ARGV[6] then redis.call('DEL', KEYS[at]) end
+end
+if ARGV[8] == '1' then
+  redis.call('SADD', KEYS[2], ARGV[6])
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
 return ''`
 
 const dropDialogScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`
 
-const endScript = `
+const endItem = `
 local o, f = unpack(redis.call('HMGET', KEYS[1], 'o', 'f'))
 if f and (f ~= ARGV[2] or o ~= ARGV[1]) then return o end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'o', '${ended}', 'f', ARGV[2] + 1)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])`
+const endScript = `${endItem}
+return ''`
+
+const endAllScript = `${endItem}
+for at = 3, #KEYS do
+  if redis.call('GET', KEYS[at]) == ARGV[4] then redis.call('DEL', KEYS[at]) end
+end
+redis.call('SREM', KEYS[2], ARGV[4])
 return ''`
 
 const passScript = `
@@ -52,6 +74,14 @@ export interface Seen {
   fence: number
 }
 
+/** What leads to what is written. */
+export interface Indexes {
+  added: readonly string[]
+  removed: readonly string[]
+  /** Others are to adopt it. */
+  owned: boolean
+}
+
 export type KeptStore = ReturnType<typeof createKeptStore>
 
 /** The commands; all of them refuse `store-unavailable`. */
@@ -62,16 +92,57 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
   const owned = (life: string) => `${prefix}:owned:${life}`
   const fenced = (life: string) => `${prefix}:fenced:${life}`
   const write = redis.script<string>('keep', writeScript, 1)
+  const writeAll = redis.script<string>('keepAll', writeAllScript)
   const finish = redis.script<string>('endKept', endScript, 1)
+  const finishAll = redis.script<string>('endAllKept', endAllScript)
   const dropDialog = redis.script<number>('dropDialog', dropDialogScript, 1)
   const pass = redis.script<[string?, string?]>('passKept', passScript, 1)
 
+  async function addDialogs(name: string, dialogs: readonly string[]): Promise<void> {
+    await Promise.all(dialogs.map(d => redis.ask('addDialog', client => client.set(dialogKey(d), name, 'PX', ttlMs))))
+  }
+
+  /** A dialog that leads to another one by now stays: a transfer takes it from one call into another. */
+  async function removeDialogs(name: string, dialogs: readonly string[]): Promise<void> {
+    await Promise.all(dialogs.map(dialog => dropDialog(dialogKey(dialog), name)))
+  }
+
+  async function addOwned(life: string, names: string[]): Promise<void> {
+    const add = redis.ask('addOwned', client => client.sadd(owned(life), ...names))
+    await Promise.all([add, redis.ask('renewOwned', client => client.pexpire(owned(life), ttlMs))])
+  }
+
+  async function removeOwned(life: string, names: string[]): Promise<void> {
+    if (names.length > 0) await redis.ask('removeOwned', client => client.srem(owned(life), ...names))
+  }
+
   return {
-    /** Writes if `fence` is not behind: '' then, and the owner else. */
-    write: (name: string, owner: string, fence: number, { snapshot, dialogs }: Kept) =>
-      write(item(name), owner, fence, snapshot, dialogs.join('\n'), ttlMs),
-    /** Leaves a tombstone in its place: '' when it was the owner's, and who it is else. */
-    end: (name: string, owner: string, fence: number) => finish(item(name), owner, fence, tombstoneMs),
+    /** Writes it with its indexes if `fence` is not behind: '' then, and the owner else. */
+    async write(name: string, life: string, fence: number, { snapshot, dialogs }: Kept, indexes: Indexes) {
+      const words = [life, fence, snapshot, dialogs.join('\n'), ttlMs]
+      const { added, removed } = indexes
+      if (!redis.sharded) {
+        const keys = [item(name), owned(life), ...added.map(dialogKey), ...removed.map(dialogKey)]
+        return writeAll(keys.length, ...keys, ...words, name, added.length, indexes.owned ? '1' : '')
+      }
+      const [owner] = await Promise.all([
+        write(item(name), ...words),
+        addDialogs(name, added),
+        indexes.owned ? addOwned(life, [name]) : undefined,
+        removeDialogs(name, removed),
+      ])
+      return owner
+    },
+    /** Leaves a tombstone in its place and nothing that leads there: '' when it was the owner's, and who it is else. */
+    async end(name: string, life: string, fence: number, dialogs: readonly string[]): Promise<string> {
+      if (!redis.sharded) {
+        const keys = [item(name), owned(life), ...dialogs.map(dialogKey)]
+        return finishAll(keys.length, ...keys, life, fence, tombstoneMs, name)
+      }
+      const owner = await finish(item(name), life, fence, tombstoneMs)
+      if (owner === '' || owner === ended) await Promise.all([removeDialogs(name, dialogs), removeOwned(life, [name])])
+      return owner
+    },
     /** Gives it to another owner if it is as `seen`; undefined when it is not any more. */
     async pass({ name, owner, fence }: Seen, to: string): Promise<Kept | undefined> {
       const [snapshot, dialogs] = await pass(item(name), owner, fence, to, ttlMs)
@@ -83,22 +154,10 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
       const [owner, fence] = await redis.ask('seeKept', client => client.hmget(item(name), 'o', 'f'))
       return owner == null || fence == null ? undefined : { name, owner, fence: Number(fence) }
     },
-    async addDialogs(name: string, dialogs: readonly string[]): Promise<void> {
-      await Promise.all(dialogs.map(d => redis.ask('addDialog', client => client.set(dialogKey(d), name, 'PX', ttlMs))))
-    },
-    /** A dialog that leads to another one by now stays: a transfer takes it from one call into another. */
-    async removeDialogs(name: string, dialogs: readonly string[]): Promise<void> {
-      await Promise.all(dialogs.map(dialog => dropDialog(dialogKey(dialog), name)))
-    },
     find: (dialog: string): Promise<string | null> => redis.ask('findDialog', client => client.get(dialogKey(dialog))),
-    async addOwned(life: string, names: string[]): Promise<void> {
-      const add = redis.ask('addOwned', client => client.sadd(owned(life), ...names))
-      await Promise.all([add, redis.ask('renewOwned', client => client.pexpire(owned(life), ttlMs))])
-    },
+    addOwned,
     renewOwned: (life: string) => redis.ask('renewOwned', client => client.pexpire(owned(life), ttlMs)),
-    async removeOwned(life: string, names: string[]): Promise<void> {
-      if (names.length > 0) await redis.ask('removeOwned', client => client.srem(owned(life), ...names))
-    },
+    removeOwned,
     /** What a life owned, some hundreds at a time. */
     async *owned(life: string): AsyncIterable<string[]> {
       let cursor = '0'

@@ -153,17 +153,12 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
     else if (one.newest === one.stored) waiting.delete(one)
   }
 
-  /** Its indexes are written beside it: who asked for it hears of it when all three are there. */
   async function writeOnce(one: Held): Promise<void> {
     const { newest, stored } = one
     const known = new Set(stored?.dialogs)
     const added = newest.dialogs.filter(dialog => !known.delete(dialog))
-    const [owner] = await Promise.all([
-      store.write(one.name, life, one.fence, newest),
-      store.addDialogs(one.name, added),
-      stored === undefined && one.strategy === 'hot-standby' ? store.addOwned(life, [one.name]) : undefined,
-      store.removeDialogs(one.name, [...known]),
-    ])
+    const owned = stored === undefined && one.strategy === 'hot-standby'
+    const owner = await store.write(one.name, life, one.fence, newest, { added, removed: [...known], owned })
     if (owner !== '') return void (await stillOurs(one, owner))
     one.stored = newest
     one.renewedAt = clock()
@@ -256,14 +251,12 @@ export function createRedisReplication(deps: RedisReplicationDeps): RedisReplica
   async function finish(one: Held): Promise<boolean> {
     let ours = true
     const answered = await whileStoreAnswers(async () => {
-      let owner = await store.end(one.name, life, one.fence)
+      const end = () => store.end(one.name, life, one.fence, one.newest.dialogs)
+      const owner = await end()
       // Told as ended already, it may have been ended by what was not answered.
-      if (owner !== '' && !one.told) {
-        ours = await stillOurs(one, owner)
-        if (ours) owner = await store.end(one.name, life, one.fence)
-      }
-      if (ours)
-        await Promise.all([store.removeDialogs(one.name, one.newest.dialogs), store.removeOwned(life, [one.name])])
+      if (owner === '' || one.told) return
+      ours = await stillOurs(one, owner)
+      if (ours) await end()
     })
     one.told = true
     if (!answered) retryLater()

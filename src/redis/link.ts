@@ -158,11 +158,12 @@ export function createRedisLink(deps: RedisLinkDeps): RedisLink {
   }
 
   return {
+    sharded: client instanceof Cluster,
     ask,
-    script<R>(name: string, lua: string, keys: number) {
+    script<R>(name: string, lua: string, keys?: number) {
       // A name that no command has.
       const verb = `script:${name}`
-      client.defineCommand(verb, { numberOfKeys: keys, lua })
+      client.defineCommand(verb, keys === undefined ? { lua } : { numberOfKeys: keys, lua })
       type Verbs = Record<string, (...words: (string | number)[]) => Promise<R>>
       return (...words: (string | number)[]) => ask(name, redis => (redis as unknown as Verbs)[verb]!(...words))
     },

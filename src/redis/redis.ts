@@ -5,6 +5,8 @@ import type { Cluster, Redis } from 'ioredis'
 export type RedisClient = Redis | Cluster
 
 export interface RedisLink {
+  /** A Redis Cluster: keys of different slots may lie on different servers. */
+  readonly sharded: boolean
   /**
    * Runs commands, each bounded by `store.timeoutMs`. Refuses `store-unavailable`: at once while Redis is known to be away,
    * hung, or read-only, so that nothing piles up behind it.
@@ -12,9 +14,9 @@ export interface RedisLink {
   ask<T>(operation: string, commands: (client: RedisClient) => Promise<T>): Promise<T>
   /**
    * Defines a Lua script once and gives the function that runs it, through `ask`. All `keys` of one call lie in one hash
-   * slot, named by the braces in them.
+   * slot, named by the braces in them, where the Redis is `sharded`. Without `keys` the first word says how many they are.
    */
-  script<R>(name: string, lua: string, keys: number): (...keysAndArguments: (string | number)[]) => Promise<R>
+  script<R>(name: string, lua: string, keys?: number): (...keysAndArguments: (string | number)[]) => Promise<R>
   /**
    * Hears a channel over a second connection. `onBack` is called each time that begins, the first time included: what was
    * published before may have been missed.
