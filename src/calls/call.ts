@@ -179,7 +179,9 @@ export class Call implements LegOwner {
     if (!this.isOurs()) return this.#context.onStray(req, res)
     this.touch()
     if (req.method === 'REFER' && leg.confirmed && !leg.replaced) return this.#context.onRefer(this, leg, req, res)
-    if (req.method === 'BYE' && (leg.replaced || leg === this.leaving)) {
+    // Who was to come by a transfer, and hangs up before it is done, ends no more than that.
+    const passes = leg === this.leaving || (this.leaving !== undefined && leg === this.coming)
+    if (req.method === 'BYE' && (leg.replaced || passes)) {
       if (req.source === 'network') reply(res, 200)
       return leg.drop()
     }

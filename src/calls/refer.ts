@@ -10,6 +10,7 @@ import type { Ringer } from './ring.ts'
 import { originOf } from './route.ts'
 import { sameMedia, unheld } from './sdp.ts'
 import { type Ack, type Incoming, type Reply, type Response, reply } from './sip.ts'
+import { takeBack } from './take-back.ts'
 import { mayReplace, type Replaces, readRefer, referAnswer, type Wish } from './transfer.ts'
 
 // Transfer by REFER (RFC 3515, RFC 5589) carried out here: phones are never asked to call somebody else. Who stays is
@@ -138,7 +139,8 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
 
   async function answered(transfer: Transfer, come: Leg, response: Response, late: boolean, ack: Ack): Promise<void> {
     const { call, stay } = transfer
-    if (come.end.leg !== undefined) return answeredHere(transfer, come, response, ack)
+    const back = takeBack(call, stay, transfer.referrer)
+    if (come.end.leg !== undefined) return answeredHere(transfer, come, response, ack, back)
     if (!late) ack()
     const changed = await stay.offer(response.body || undefined, asserted(come.party, domain))
     if (late) ack(changed.response ? bodyOf(changed.response) : {})
@@ -149,12 +151,19 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
       return failed(transfer, changed.status)
     }
     if (!late) await settleMedia(stay, come)
+    if (come.ended) return hungUp(transfer, back)
     stay.end.release()
     complete(transfer, come)
   }
 
   /** The new call's media passes this server: who stays is asked only if its own does not yet, or is held. */
-  async function answeredHere(transfer: Transfer, come: Leg, response: Response, ack: Ack): Promise<void> {
+  async function answeredHere(
+    transfer: Transfer,
+    come: Leg,
+    response: Response,
+    ack: Ack,
+    back: () => Promise<number>,
+  ): Promise<void> {
     const { call, stay } = transfer
     ack()
     const status = await accepted(call, come, response)
@@ -165,8 +174,18 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
       if (entered === 481 || entered === 408) return gone(call, stay)
       return failed(transfer, entered)
     }
+    if (come.ended) return hungUp(transfer, back)
     await call.anchor.connect(stay.end, come.end)
     complete(transfer, come)
+  }
+
+  /** Who was to come has hung up when who stays had left the referrer for it already. */
+  async function hungUp(transfer: Transfer, back: () => Promise<number>): Promise<void> {
+    const { call, referrer, stay } = transfer
+    if (call.ended) return
+    const status = referrer.ended ? 200 : await back()
+    if (status === 481 || status === 408) return gone(call, stay)
+    failed(transfer, 487)
   }
 
   async function attended(transfer: Transfer, replaces: Replaces): Promise<void> {
@@ -186,6 +205,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     if (other.ended || come === undefined) return failed(transfer, 487)
     if (other.leaving || other.moving) return failed(transfer, 491)
     other.leaving = own
+    const back = takeBack(call, stay, referrer)
     const status = await bridge(call, stay, come, own)
     if (status < 300 && !call.ended && !other.ended) {
       other.release(come)
@@ -196,6 +216,7 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     if (own.ended && !come.ended) other.end({ status: 480, reason: 'transfer failed' })
     if (call.ended) return
     if (stay.ended) return gone(call, stay)
+    if (come.ended) return hungUp(transfer, back)
     failed(transfer, status < 300 ? 480 : status)
   }
 
@@ -205,9 +226,11 @@ export function createRefer(deps: TransferDeps): (call: Call, leg: Leg, req: Inc
     const before = come.localSdp
     const first = await come.offer(unheld(stay.remoteSdp), asserted(stay.party, domain))
     if (first.status >= 300) return first.status
+    if (come.ended) return 487
     const second = await stay.offer(come.remoteSdp, asserted(come.party, domain))
     if (second.status < 300) {
       await settleMedia(stay, come)
+      if (come.ended) return 487
       stay.end.release()
       come.end.release()
       return 200

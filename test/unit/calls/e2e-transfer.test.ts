@@ -129,6 +129,40 @@ test('a transfer that fails leaves the call with the referrer', async () => {
   await hangUp(alice, bob)
 })
 
+test('a target that hangs up while who stays is being connected with it: the two who talked go on', async () => {
+  const [alice, bob, carol] = [await side('alice'), await side('bob'), await side('carol')]
+  await connect(alice, bob)
+  alice.say('REFER', { headers: ['Refer-To: <sip:carol@example.org>'] })
+  await notified(alice, 100)
+  carol.answer(await carol.invited(), 200, { body: sdp(6000) })
+  const moves = await bob.peer.request('INVITE')
+  assert.equal(moves.body, sdp(6000))
+  carol.say('BYE')
+  await carol.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
+  bob.answer(moves, 200, { body: sdp(5000) })
+  await bob.peer.request('ACK')
+  assert.equal(await accept(bob, 'INVITE', sdp(5000)), sdp(4000))
+  await notified(alice, 487)
+  alice.say('INFO', { body: 'x', headers: ['Content-Type: text/plain'] })
+  assert.equal(await accept(bob, 'INFO'), 'x')
+  await hangUp(bob, alice)
+})
+
+test('a target that hangs up after the referrer did: nobody is left behind', async () => {
+  const [alice, bob, carol] = [await side('alice'), await side('bob'), await side('carol')]
+  await connect(alice, bob)
+  alice.say('REFER', { headers: ['Refer-To: <sip:carol@example.org>'] })
+  await notified(alice, 100)
+  alice.say('BYE')
+  carol.answer(await carol.invited(), 200, { body: sdp(6000) })
+  const moves = await bob.peer.request('INVITE')
+  carol.say('BYE')
+  await carol.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
+  bob.answer(moves, 200, { body: sdp(5000) })
+  await bob.peer.request('ACK')
+  await accept(bob, 'BYE')
+})
+
 test('a REFER without subscription gets no NOTIFY; a call that ends takes its transfer along', async () => {
   const [alice, bob, carol] = [await side('alice'), await side('bob'), await side('carol')]
   await connect(alice, bob)
@@ -209,6 +243,24 @@ test('attended transfer while the target still rings waits for its answer', asyn
   await accept(alice, 'BYE')
   await accept(second, 'BYE')
   await hangUp(carol, bob)
+})
+
+test('attended transfer to somebody who hangs up in that moment: the first call goes on', async () => {
+  const { alice, second, bob, carol } = await consult(true)
+  alice.say('REFER', { headers: referTo(second) })
+  await notified(alice, 100)
+  await accept(carol, 'INVITE', sdp(6002))
+  const moves = await bob.peer.request('INVITE')
+  assert.equal(moves.body, sdp(6002))
+  carol.say('BYE')
+  await carol.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
+  await accept(second, 'BYE')
+  bob.answer(moves, 200, { body: sdp(5000) })
+  await bob.peer.request('ACK')
+  assert.equal(await accept(bob, 'INVITE', sdp(5010)), sdp(4000))
+  assert.equal(await accept(alice, 'INVITE', sdp(4000)), sdp(5010))
+  await notified(alice, 487)
+  await hangUp(alice, bob)
 })
 
 test('attended transfer that fails: unknown dialog, somebody else’s, busy target, refused media', async () => {
