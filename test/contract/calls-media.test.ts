@@ -332,3 +332,56 @@ test('somebody is taken out of a call: its partner gets BYE, and it goes on with
   bob.answer(await bob.peer.request('BYE'), 200)
   await bye
 })
+
+/** The referrer hears that its transfer has failed. */
+async function failed(referrer: Side): Promise<void> {
+  for (let status = ''; !/^SIP\/2.0 487 /.test(status); ) {
+    const notify = await referrer.peer.request('NOTIFY')
+    referrer.answer(notify, 200)
+    status = notify.body
+  }
+}
+
+/** The target of a transfer has answered, and hangs up while `stay` is asked to change to it. */
+async function hangsUp(target: Side, stay: Side): Promise<string> {
+  const moves = await stay.peer.request('INVITE')
+  target.say('BYE')
+  await target.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
+  stay.answer(moves, 200, { body: sdp(5000) })
+  await stay.peer.request('ACK')
+  const back = await stay.peer.request('INVITE')
+  stay.answer(back, 200, { body: sdp(5000) })
+  await stay.peer.request('ACK')
+  return back.body
+}
+
+test('a page transfers a phone to a phone that hangs up in that moment: page and phone go on', async () => {
+  const [alice, bob, carol] = [await side('alice', 'ws'), await side('bob'), await side('carol')]
+  await connect(alice, bob)
+  const { body } = bob.invite!
+  alice.say('REFER', { headers: ['Refer-To: <sip:carol@example.org>'] })
+  carol.answer(await carol.invited(), 200, { body: sdp(6000) })
+  await carol.peer.request('ACK')
+  const port = (text: string) => /m=audio (\d+)/.exec(text)?.[1]
+  assert.equal(port(await hangsUp(carol, bob)), port(body))
+  await failed(alice)
+  assert.equal(legs.size, 2)
+  await hangUp(bob, alice)
+})
+
+test('a phone transfers a phone to a page that hangs up in that moment: the phones go on directly', async () => {
+  const [alice, bob, carol] = [await side('alice'), await side('bob'), await side('carol', 'ws')]
+  alice.say('INVITE', { body: sdp(4000) })
+  bob.answer(await bob.invited(), 200, { body: sdp(5000) })
+  await bob.peer.request('ACK')
+  alice.learn(await alice.peer.status(200))
+  alice.say('ACK', { sequence: alice.sequence })
+  alice.say('REFER', { headers: ['Refer-To: <sip:carol@example.org>'] })
+  const invite = await carol.invited()
+  carol.answer(invite, 200, { body: web('active', { codecs: '0 126', to: invite.body }) })
+  await carol.peer.request('ACK')
+  assert.equal(await hangsUp(carol, bob), sdp(4000))
+  await failed(alice)
+  await idle()
+  await hangUp(alice, bob)
+})
