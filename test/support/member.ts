@@ -26,6 +26,8 @@ interface Dialog {
   theirs: string
   target: string
   sequence: number
+  /** Route set (RFC 3261 section 12.1). */
+  routes?: string[]
 }
 
 export interface Offer {
@@ -48,6 +50,8 @@ export class Member {
   readonly user: string
   readonly tone: number
   roster: SeenRoster | undefined
+  /** Why the subscription to it has ended; '' while it has not. */
+  unsubscribed = ''
   /** JSON bodies that the focus sent. */
   readonly told: Record<string, unknown>[] = []
   /** Status lines of `message/sipfrag`. */
@@ -143,7 +147,7 @@ export class Member {
     const answer = await this.#ask('INVITE', uri, about, { headers, body: this.#sdp() })
     if (answer.status >= 300) return answer
     const target = /<([^>]*)>/.exec(answer.header('Contact'))?.[1] ?? uri
-    const dialog = { ...about, theirs: answer.header('To'), target, sequence: this.#sequence }
+    const dialog = { ...about, theirs: answer.header('To'), target, sequence: this.#sequence, routes: routesOf(answer) }
     this.#write('ACK', target, dialog, { sequence: this.#sequence })
     this.ended = false
     this.#dialog = dialog
@@ -157,7 +161,7 @@ export class Member {
     const answer = await this.#ask('INVITE', uri, about, { headers: [header], body: this.#sdp() })
     if (answer.status >= 300) return answer
     const target = /<([^>]*)>/.exec(answer.header('Contact'))?.[1] ?? uri
-    const dialog = { ...about, theirs: answer.header('To'), target, sequence: this.#sequence }
+    const dialog = { ...about, theirs: answer.header('To'), target, sequence: this.#sequence, routes: routesOf(answer) }
     this.#write('ACK', target, dialog, { sequence: this.#sequence })
     this.#calls.set(about.callId, dialog)
     return answer
@@ -225,10 +229,12 @@ export class Member {
     const about = { callId: unique(), ours: `<${this.#aor}>;tag=${unique()}`, theirs: `<${uri}>` }
     const headers = ['Event: conference', `Expires: ${expires}`, 'Accept: application/conference-info+xml']
     this.roster = undefined
+    this.unsubscribed = ''
     this.#subscription = { ...about, target: uri, sequence: 0 }
     const answer = await this.#ask('SUBSCRIBE', uri, about, { headers })
     const target = /<([^>]*)>/.exec(answer.header('Contact'))?.[1] ?? uri
-    this.#subscription = { ...about, theirs: answer.header('To'), target, sequence: this.#sequence }
+    const sequence = this.#sequence
+    this.#subscription = { ...about, theirs: answer.header('To'), target, sequence, routes: routesOf(answer) }
     return answer.status
   }
 
@@ -372,13 +378,16 @@ export class Member {
       return reply(200, { headers, body: this.#answer(request.body) })
     }
     this.invites.push(request)
-    if (!this.answers) return reply(180)
+    const recorded = request.all('Record-Route')
+    headers.push(...recorded.map(line => `Record-Route: ${line}`))
+    if (!this.answers) return reply(180, { headers })
     const dialog: Dialog = {
       callId: request.header('Call-ID'),
       ours: `${request.header('To')};tag=${this.#instance}`,
       theirs: request.header('From'),
       target: /<([^>]*)>/.exec(request.header('Contact'))?.[1] ?? '',
       sequence: 0,
+      routes: recorded.flatMap(line => line.split(',')).map(route => route.trim()),
     }
     // A pair of a mesh is another call beside the one with the meeting.
     if (request.header('Vaartha-Mesh') !== '') this.#calls.set(dialog.callId, dialog)
@@ -394,8 +403,9 @@ export class Member {
   #onNotify(request: Received): void {
     if (request.header('Event').startsWith('refer')) {
       this.notes.push(Number(/SIP\/2\.0 (\d+)/.exec(request.body)?.[1] ?? 0))
-    } else if (request.header('Call-ID') === this.#subscription?.callId && request.body !== '') {
-      this.roster = applyDocument(this.roster, request.body)
+    } else if (request.header('Call-ID') === this.#subscription?.callId) {
+      if (request.body !== '') this.roster = applyDocument(this.roster, request.body)
+      this.unsubscribed = /^terminated;reason=(\w+)/.exec(request.header('Subscription-State'))?.[1] ?? ''
     }
   }
 
@@ -403,7 +413,7 @@ export class Member {
   async #ask(
     method: string,
     uri: string,
-    about: Pick<Dialog, 'callId' | 'ours' | 'theirs'>,
+    about: Pick<Dialog, 'callId' | 'ours' | 'theirs' | 'routes'>,
     { headers = [], body = '', contact }: { headers?: string[]; body?: string; contact?: string },
   ): Promise<Received> {
     const more = contact === undefined ? {} : { contact }
@@ -416,7 +426,7 @@ export class Member {
   #exchange(
     method: string,
     uri: string,
-    about: Pick<Dialog, 'callId' | 'ours' | 'theirs'>,
+    about: Pick<Dialog, 'callId' | 'ours' | 'theirs' | 'routes'>,
     parts: { headers: string[]; body: string; contact?: string },
   ): Promise<Received> {
     const sequence = ++this.#sequence
@@ -438,7 +448,7 @@ export class Member {
   #write(
     method: string,
     uri: string,
-    about: Pick<Dialog, 'callId' | 'ours' | 'theirs'>,
+    about: Pick<Dialog, 'callId' | 'ours' | 'theirs' | 'routes'>,
     {
       headers = [],
       body = '',
@@ -462,6 +472,7 @@ export class Member {
         `Call-ID: ${about.callId}`,
         `CSeq: ${sequence} ${method}`,
         `Contact: ${contact}`,
+        ...(about.routes ?? []).map(route => `Route: ${route}`),
         ...headers,
         ...(typed ? [] : ['Content-Type: application/sdp']),
         `Content-Length: ${Buffer.byteLength(body)}`,
@@ -561,4 +572,10 @@ function directionsIn(sdp: string): string[] {
     .split(/\r?\n(?=m=)/)
     .slice(1)
     .map(line => /^a=(sendrecv|sendonly|recvonly|inactive)/m.exec(line)?.[1] ?? 'sendrecv')
+}
+
+/** The route set of who has sent the request that this answers: the last to record itself comes first. */
+function routesOf(answer: Received): string[] {
+  const lines = answer.all('Record-Route').flatMap(line => line.split(','))
+  return lines.map(route => route.trim()).reverse()
 }

@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict'
+import { after, before, type TestContext, test } from 'node:test'
+import { type Member, openMember } from '../support/member.ts'
+import { type Pair, startPair, until } from '../support/pair.ts'
+import type { TestServer } from '../support/server.ts'
+
+// One group, called at both nodes of a pair: all who come are in one meeting, whichever node they call.
+
+interface Seen {
+  id: string
+  address: string
+  members: { id: number; user: string; muted: boolean; profile: string }[]
+}
+
+const tones = { mum: 500, dad: 700, kid: 900, aunt: 1100 } as const
+type Name = keyof typeof tones
+let pair: Pair
+const passwords: Record<string, string> = {}
+
+before(async () => {
+  pair = await startPair()
+  for (const user of Object.keys(tones)) passwords[user] = await pair.addUser(user)
+  const { code, stderr } = await pair.a.cli(
+    ...[
+      'group',
+      'add',
+      'family',
+      '--members',
+      'mum,dad,kid',
+      '--moderators',
+      'mum',
+      '--ring',
+      'nobody',
+      '--no-announce',
+    ],
+  )
+  assert.equal(code, 0, stderr)
+  await until(async () => (await pair.b.api<unknown[]>('/api/groups')).length === 1)
+})
+after(() => pair?.close())
+
+const meetings = (node: TestServer) => node.api<Seen[]>('/api/meetings')
+const sizes = async () => [await meetings(pair.a), await meetings(pair.b)].map(all => all.map(m => m.members.length))
+
+async function open(t: TestContext, server: TestServer, user: Name, browser = false): Promise<Member> {
+  const one = await openMember({ server, user, password: passwords[user]!, tone: tones[user], browser })
+  t.after(() => one.close())
+  return one
+}
+
+/** How many are in each meeting, node by node. */
+async function sizesAre(expected: number[][]): Promise<void> {
+  await until(async () => JSON.stringify(await sizes()) === JSON.stringify(expected))
+}
+
+async function noMeetings(): Promise<void> {
+  await until(async () => (await sizes()).flat().length === 0, 8000)
+}
+
+test('who calls the group at the other node is in the same meeting, hears all, and has the whole roster', async t => {
+  const [mum, dad, aunt] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad'), await open(t, pair.b, 'aunt')]
+  assert.equal((await mum.call('family')).status, 200)
+  const answer = await dad.call('family')
+  assert.equal(answer.status, 200)
+  assert.equal((await aunt.call('family')).status, 200)
+  await sizesAre([[3], []])
+  const [seen] = await meetings(pair.a)
+  assert.equal(answer.header('Vaartha-Meeting'), `${seen!.id};member=2`)
+  await Promise.all([mum.hears([tones.dad, tones.aunt]), dad.hears([tones.mum, tones.aunt])])
+  // Roster and requests in the dialog go the same way, and back.
+  assert.equal(await dad.subscribe('family'), 200)
+  await dad.until(() => dad.members.size === 3, 'all three in the roster')
+  assert.equal(await dad.info({ do: 'mute', member: 2 }), 200)
+  await aunt.hears([tones.mum], { not: [tones.dad] })
+  assert.equal(await dad.info({ do: 'lock' }), 403)
+  assert.equal(await mum.info({ do: 'remove', member: 3 }), 200)
+  await aunt.until(() => aunt.ended, 'its removal')
+  await dad.until(() => dad.members.size === 2, 'the removal in the roster')
+  await dad.hangUp()
+  await until(async () => (await sizes())[0]?.[0] === 1)
+  await mum.hangUp()
+  await noMeetings()
+  // Whoever calls next has the meeting at its own node.
+  assert.equal((await dad.call('family')).status, 200)
+  await sizesAre([[], [1]])
+  await dad.hangUp()
+  await noMeetings()
+})
+
+test('a refusal comes through: a locked meeting', async t => {
+  const [mum, aunt] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'aunt')]
+  assert.equal((await mum.call('family')).status, 200)
+  assert.equal(await mum.info({ do: 'lock' }), 200)
+  assert.equal((await aunt.call('family')).status, 403)
+  await mum.hangUp()
+  await noMeetings()
+})
+
+test('two who call at the same instant, each at its own node, make one meeting, ten times', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
+  for (let race = 0; race < 10; race++) {
+    const answers = await Promise.all([mum.call('family'), dad.call('family')])
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [200, 200],
+    )
+    await until(async () => String((await sizes()).flat()) === '2')
+    await Promise.all([mum.hangUp(), dad.hangUp()])
+    await noMeetings()
+  }
+})
+
+test('an ad-hoc meeting is found from the other node', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
+  const made = await mum.call('meet')
+  const user = /sip:(meet-[a-z0-9]{6})@/.exec(made.header('Contact'))?.[1]
+  assert.ok(user)
+  assert.equal((await dad.call(user)).status, 200)
+  assert.equal(await dad.subscribe(user), 200)
+  await dad.until(() => dad.members.size === 2, 'both in the roster')
+  await sizesAre([[2], []])
+  assert.equal((await dad.call('meet-xxxxxx')).status, 404)
+  await mum.hangUp()
+  await dad.hangUp()
+  await noMeetings()
+})
+
+test('a roster that is followed where no meeting is follows it to the node where one begins', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
+  assert.equal(await dad.subscribe('family'), 200)
+  await dad.until(() => dad.roster !== undefined, 'the quiet roster')
+  assert.equal((await mum.call('family')).status, 200)
+  await dad.until(() => dad.unsubscribed === 'deactivated', 'the end of the subscription')
+  assert.equal(await dad.subscribe('family'), 200)
+  await dad.until(() => dad.members.size === 1, 'the meeting')
+  await mum.hangUp()
+  await noMeetings()
+})
+
+test('browsers of a mesh call each other over their own nodes', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum', true), await open(t, pair.b, 'dad', true)]
+  for (const one of [mum, dad]) {
+    assert.equal((await one.call('family', ['Vaartha-Mesh: 1'])).status, 200)
+    assert.equal(await one.subscribe('family'), 200)
+  }
+  await sizesAre([[2], []])
+  await dad.until(() => dad.roster?.topology?.['shape'] === 'direct', 'the pair')
+  const { epoch } = dad.roster!.topology!
+  const [seen] = await meetings(pair.a)
+  const header = `Vaartha-Mesh: ${seen!.id};epoch=${epoch};from=2;to=1`
+  assert.equal((await dad.pair(dad.endpointOf('1'), header)).status, 200)
+  assert.match(mum.invites[0]!.header('Vaartha-Mesh'), new RegExp(`^${seen!.id};epoch=${epoch};from=2;to=1$`))
+  // What nobody wants is refused wherever it is asked, and rings nobody.
+  const wrong = `Vaartha-Mesh: ${seen!.id};epoch=${epoch};from=2;to=7`
+  assert.equal((await dad.pair(dad.endpointOf('1'), wrong)).status, 480)
+  await dad.endPairs()
+  await mum.hangUp()
+  await dad.hangUp()
+  await noMeetings()
+})
+
+test('the node that has the meeting is killed: it goes on at the other one, with who came through that', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
+  assert.equal((await mum.call('family')).status, 200)
+  assert.equal((await dad.call('family')).status, 200)
+  await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  const [before] = await meetings(pair.a)
+  const killed = performance.now()
+  await pair.a.kill()
+  await mum.turnTo(pair.b)
+  // Who calls in that moment waits until it is known, and comes into the same meeting.
+  const kid = await open(t, pair.b, 'kid')
+  assert.equal((await kid.call('family')).status, 200)
+  t.diagnostic(`a third one was in ${Math.round(performance.now() - killed)} ms after the death`)
+  await Promise.all([mum.hears([tones.dad, tones.kid]), dad.hears([tones.mum, tones.kid])])
+  t.diagnostic(`all heard each other ${Math.round(performance.now() - killed)} ms after it`)
+  const [now, ...more] = await meetings(pair.b)
+  assert.deepEqual(more, [])
+  assert.equal(now?.id, before?.id)
+  assert.deepEqual(now?.members.map(({ id, user }) => `${id} ${user}`).toSorted(), ['1 mum', '2 dad', '3 kid'])
+  for (const one of [mum, dad, kid]) await one.hangUp()
+  await noMeetings2(pair.b)
+  await pair.restart(pair.a)
+})
+
+test('the node that only passed is killed: who came through it is heard, and reached as soon as it registers', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
+  assert.equal((await mum.call('family')).status, 200)
+  assert.equal((await dad.call('family')).status, 200)
+  await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  await pair.b.kill()
+  await dad.turnTo(pair.a)
+  await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  await until(() => /phone reached|"state":"down"/.test(pair.a.log()), 8000)
+  assert.equal(await dad.info({ do: 'mute', member: 2 }), 200)
+  await mum.hears([], { not: [tones.dad] })
+  await dad.hangUp()
+  await until(async () => (await meetings(pair.a))[0]?.members.length === 1)
+  await mum.hangUp()
+  await noMeetings2(pair.a)
+  await pair.restart(pair.b)
+})
+
+async function noMeetings2(node: TestServer): Promise<void> {
+  await until(async () => (await meetings(node)).length === 0, 8000)
+}
