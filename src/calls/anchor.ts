@@ -159,7 +159,15 @@ export function createAnchor(deps: AnchorDeps, call: string): Anchor {
     return sdp
   }
 
-  async function connect(one: End, other: End): Promise<void> {
+  let connecting: Promise<unknown> = Promise.resolve()
+  /** One after the other: two at once would leave each end in a room of its own. */
+  function connect(one: End, other: End): Promise<void> {
+    const next = connecting.then(() => connectNow(one, other))
+    connecting = next.catch(() => undefined)
+    return next
+  }
+
+  async function connectNow(one: End, other: End): Promise<void> {
     if (one.leg === undefined || other.leg === undefined) return
     if (one.room !== undefined && one.room === other.room) return
     const room = await media().open({ kind: 'bridge', transient: true, label: { call } })
