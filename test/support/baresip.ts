@@ -23,7 +23,7 @@ export interface BaresipOptions {
   address?: string
   /** Registration time asked for, in seconds; 0 does not register. */
   regint?: number
-  answer?: 'manual' | 'auto'
+  answer?: 'manual' | 'auto' | 'early'
   /** More parameters of the account line, each with its semicolon. */
   account?: string
 }
@@ -38,6 +38,7 @@ export interface BaresipEvent {
 
 export interface Baresip {
   readonly user: string
+  readonly pid: number
   readonly events: readonly BaresipEvent[]
   /** Runs a command of baresip, such as `dial` with a URI; rejects when baresip says no. */
   command(command: string, params?: string): Promise<string>
@@ -120,6 +121,7 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
 
 class Phone implements Baresip {
   readonly user: string
+  readonly pid: number
   readonly events: BaresipEvent[] = []
   readonly #folder: string
   readonly #child: ChildProcess
@@ -132,6 +134,7 @@ class Phone implements Baresip {
 
   constructor(user: string, folder: string, child: ChildProcess) {
     this.user = user
+    this.pid = child.pid!
     this.#folder = folder
     this.#child = child
     for (const stream of [child.stdout!, child.stderr!]) {

@@ -16,6 +16,8 @@ export interface Running {
 
 export interface Host {
   name: string
+  /** Of the network namespace, as `ip netns` has it. */
+  namespace: string
   /** Runs a command to its end; a code other than 0 is no error. */
   run(
     command: string,
@@ -134,12 +136,18 @@ export async function createNetwork(lans = 1): Promise<Network> {
   }
   const close = async () => {
     await Promise.all([...programs].map(program => program.stop()))
+    // What those had started themselves.
+    for (const name of namespaces) {
+      const { stdout } = await execute('ip', ['netns', 'pids', name])
+      for (const pid of stdout.split('\n').filter(Boolean)) await execute('kill', ['-9', pid])
+    }
     for (const name of namespaces) await must('ip', 'netns', 'delete', name)
   }
   const makeHost = (name: string, namespace: string): Host => {
     const inside = (command: string, args: readonly string[]) => ['netns', 'exec', namespace, command, ...args]
     return {
       name,
+      namespace,
       run: (command, args, env) => execute('ip', inside(command, args), env),
       spawn(command, args, env) {
         const child = spawn('ip', inside(command, args), { env: { ...process.env, ...env } })

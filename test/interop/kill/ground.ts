@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Baresip, type BaresipOptions, startBaresip } from '../../support/baresip.ts'
+import { openBrowser, type TestBrowser } from '../../support/browser.ts'
+import { type Lab, theLab } from '../../support/lab.ts'
+import { type NatsServer, startNats } from '../../support/nats.ts'
+import { type Pair, startPair, until } from '../../support/pair.ts'
+import { createPhone } from '../../support/phone.ts'
+import { type RedisServer, startRedis } from '../../support/redis.ts'
+import type { TestServer } from '../../support/server.ts'
+import { createUdpPeer } from '../../support/sip-peer.ts'
+
+// What all rows of the matrix stand on: a pair in the lab, its Redis and NATS, and phones with accounts.
+
+export interface Ground {
+  readonly lab: Lab
+  readonly pair: Pair
+  readonly redis: RedisServer
+  readonly nats: NatsServer
+  /** Fills the file system of 16 MB that node `a` has its data on. */
+  fill(): Promise<void>
+  free(): Promise<void>
+  /** Lets the clock of node `a` be off by so many seconds; it has to be started with `fakeClock(true)`. */
+  leap(seconds: number): void
+  /** Whether programs of node `a` that are started from now on have a clock that can leap. */
+  fakeClock(on: boolean): void
+  password(user: string): string
+  /** A phone that is registered at both nodes. */
+  phone(user: string, more?: Partial<BaresipOptions>): Promise<Baresip>
+  /** Closes all phones that were opened. */
+  closePhones(): Promise<void>
+  browser(): Promise<TestBrowser>
+  /** Starts Redis again, which is empty then. */
+  restartRedis(): Promise<void>
+  restartNats(): Promise<void>
+  /** Two phones without a past register at `b`, one calls the other, and both hang up. */
+  newCall(): Promise<void>
+  /** Bindings of these people that a node knows. */
+  bindings(node: TestServer, users: readonly string[]): Promise<number>
+  close(): Promise<void>
+}
+
+interface Named {
+  id: string
+}
+
+export const callsAt = async (node: TestServer) => (await node.api<Named[]>('/api/calls')).map(({ id }) => id)
+export const meetingsAt = async (node: TestServer) => (await node.api<Named[]>('/api/meetings')).map(({ id }) => id)
+export const historyAt = async (node: TestServer) =>
+  (await node.api<Named[]>('/api/history?limit=1000')).map(({ id }) => id)
+
+/** Where Debian puts the library that makes a program believe another time of day; no monotonic clock with it. */
+const faketime = `/usr/lib/${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch as string]}-linux-gnu/faketime/libfaketime.so.1`
+
+export async function makeGround(users: readonly string[], groups: Record<string, readonly string[]>): Promise<Ground> {
+  const lab = await theLab()
+  const { hosts } = lab
+  const folder = mkdtempSync(join(tmpdir(), 'vaartha-kill-'))
+  const [disk, clock] = [join(folder, 'disk'), join(folder, 'clock')]
+  mkdirSync(disk)
+  await hosts.phones.must('mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', disk)
+  let faked: string[] = []
+  let redis = await startRedis(undefined, [], undefined, hosts.redis)
+  let nats = await startNats(undefined, undefined, hosts.nats)
+  const pair = await startPair({
+    places: {
+      ...hosts,
+      a: { ...hosts.a, enter: (command, args) => hosts.a.enter('env', [...faked, command, ...args]) },
+    },
+    redis: { ...redis, stop: () => redis.stop() },
+    settings: { VAARTHA_CLUSTER_NATS: nats.url },
+    own: { a: { VAARTHA_DATA: disk } },
+  })
+  const passwords = new Map<string, string>()
+  for (const user of ['alice', 'bob', ...users]) {
+    const password = randomBytes(12).toString('hex')
+    await pair.a.api('/api/accounts', 'POST', { user, password })
+    passwords.set(user, password)
+  }
+  const [last] = [...passwords.keys()].slice(-1)
+  await until(async () => JSON.stringify(await pair.b.api('/api/accounts')).includes(`"${last}"`), 10_000)
+  for (const [name, members] of Object.entries(groups)) {
+    const { code, stderr } = await pair.a.cli('group', 'add', name, '--members', members.join(), '--no-announce')
+    assert.equal(code, 0, stderr)
+  }
+  await until(async () => (await pair.b.api<unknown[]>('/api/groups')).length === Object.keys(groups).length, 10_000)
+  let browser: Promise<TestBrowser> | undefined
+  const phones = new Set<Baresip>()
+  async function closePhones(): Promise<void> {
+    await Promise.all([...phones].map(phone => phone.close()))
+    phones.clear()
+  }
+  const password = (user: string) => passwords.get(user)!
+
+  return {
+    lab,
+    pair,
+    fill: () => hosts.phones.must('sh', '-c', `cat /dev/zero > ${disk}/full 2> ${folder}/why || true`),
+    free: () => hosts.phones.must('rm', `${disk}/full`),
+    leap: seconds => writeFileSync(clock, `${seconds < 0 ? '' : '+'}${seconds}`),
+    fakeClock(on) {
+      writeFileSync(clock, '+0')
+      const settings = [
+        'FAKETIME_DONT_FAKE_MONOTONIC=1',
+        'FAKETIME_CACHE_DURATION=1',
+        `FAKETIME_TIMESTAMP_FILE=${clock}`,
+      ]
+      faked = on ? [`LD_PRELOAD=${faketime}`, ...settings] : []
+    },
+    get redis() {
+      return redis
+    },
+    get nats() {
+      return nats
+    },
+    password,
+    async phone(user, more = {}) {
+      const phone = await startBaresip({
+        user,
+        password: password(user),
+        domain: pair.a.domain,
+        address: hosts.phones.address,
+        server: `${hosts.a.address}:${pair.a.ports.sip}`,
+        account: `;sipnat=outbound;outbound2="sip:${hosts.b.address}:${pair.b.ports.sip}"`,
+        ...more,
+      })
+      phones.add(phone)
+      return phone
+    },
+    closePhones,
+    browser: () => (browser ??= openBrowser()),
+    async restartRedis() {
+      await redis.stop()
+      redis = await startRedis(redis.port, [], undefined, hosts.redis)
+    },
+    async restartNats() {
+      await nats.stop()
+      nats = await startNats(nats.port, undefined, hosts.nats)
+    },
+    async newCall() {
+      const { domain, ports } = pair.b
+      const way = { own: hosts.phones.address, server: hosts.b.address }
+      const make = async (user: string) =>
+        createPhone({ peer: await createUdpPeer(ports.sip, undefined, way), user, domain, password: password(user) })
+      const [alice, bob] = [await make('alice'), await make('bob')]
+      try {
+        for (const phone of [alice, bob]) assert.equal((await phone.register(600, 10_000)).status, 200)
+        const [answer] = await Promise.all([alice.call('bob'), bob.answer()])
+        assert.equal(answer.status, 200)
+        await Promise.all([alice.hangUp(), bob.takeBye()])
+        for (const phone of [alice, bob]) await phone.register(0, 10_000)
+      } finally {
+        for (const { peer } of [alice, bob]) peer.close()
+      }
+    },
+    async bindings(node, some) {
+      const page = JSON.stringify(await node.api('/api/registrations?limit=1000'))
+      return page.match(new RegExp(`"contact":"sip:(?:${some.join('|')})[-@]`, 'g'))?.length ?? 0
+    },
+    async close() {
+      await closePhones()
+      await (await browser)?.close()
+      await pair.close()
+      await nats.stop()
+      await hosts.phones.must('umount', disk)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { until } from '../../support/pair.ts'
+import { type Fault, faults } from './faults.ts'
+import { callsAt, type Ground, historyAt, makeGround, meetingsAt } from './ground.ts'
+import { knows, type Live, type State, states } from './states.ts'
+import { lineOf, type Result, writeTable } from './table.ts'
+
+// Each fault hits calls in all states at the same time; a row is one fault and one state. VAARTHA_MATRIX says which:
+// `quick`, the ones of `npm test`, `all`, `write` to have the table made anew as well, or part of a fault's name.
+
+const which = process.env['VAARTHA_MATRIX'] ?? 'quick'
+const quick = ['SIGKILL of the active node', 'partition between the nodes', 'Redis hangs']
+const wanted = faults.filter(({ name }) =>
+  which === 'quick' ? quick.includes(name) : ['all', 'write'].includes(which) || name.includes(which),
+)
+const chosen = states.filter(({ name }) => (process.env['VAARTHA_STATES'] ?? name).split(',').includes(name))
+
+/** What is lost by design: a transaction dies with its node, and the caller tries again over the other one. */
+const lostWithNode = new Set(['ringing', 'early media'])
+const mostGap = 0.5
+const mostGapOfMeeting = 4
+
+let ground: Ground
+const results: Result[] = []
+before(async () => {
+  const groups = chosen.flatMap(({ group, users }) => (group === undefined ? [] : [[group, users] as const]))
+  ground = await makeGround(
+    chosen.flatMap(({ users }) => users),
+    Object.fromEntries(groups),
+  )
+})
+after(async () => {
+  await ground?.close()
+  if (which === 'write') writeTable(results)
+})
+
+for (const fault of wanted) {
+  test(fault.name, { timeout: 180_000 }, async t => {
+    t.after(() => ground.closePhones())
+    await fault.prepare?.(ground)
+    const up = await Promise.all(chosen.map(async state => ({ state, live: await state.bring(ground) })))
+    const rows = await hit(fault, up)
+    for (const row of rows) {
+      t.diagnostic(lineOf(row))
+      results.push(row)
+      await t.test(row.state, () => holds(fault, row))
+    }
+    await t.test('nothing is left over, and each call is recorded once', () => isClean(up))
+  })
+}
+
+interface Up {
+  state: State
+  live: Live
+}
+
+/** Breaks it, measures, carries on, and mends. */
+async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
+  const users = up.flatMap(({ live }) => live.phones.map(({ user }) => user))
+  const registered = await ground.bindings(ground.pair.b, users)
+  const had = up.map(({ live }) => live.heard?.() ?? 0)
+  const began = performance.now()
+  const since = () => (performance.now() - began) / 1000
+  const mend = await fault.hit(ground)
+  try {
+    for (const { live } of up) live.broken?.()
+    const next = passes(() => ground.newCall(), 30_000).then(since, () => Infinity)
+    const taken = await Promise.all(
+      up.map(async ({ state, live: { ids } }) => {
+        if (!fault.moves || lostWithNode.has(state.name)) return undefined
+        const found = until(() => knows(ground, 'b', ids), 15_000)
+        return found.then(since, () => Infinity)
+      }),
+    )
+    const passed = await next
+    await wait(Math.max(0, 6 - since()) * 1000)
+    const gaps = up.map(({ live }, i) => live.heard && Math.max(0, since() - (live.heard() - had[i]!)))
+    const lost = registered - (await ground.bindings(ground.pair.b, users))
+    const ends = await Promise.allSettled(up.map(({ live }) => live.finish(fault.moves ? 5000 : 15_000)))
+    return up.map(({ state }, i) => {
+      const end = ends[i]!
+      return {
+        fault: fault.name,
+        state: state.name,
+        left: end.status === 'fulfilled',
+        why: end.status === 'rejected' ? (end.reason as Error) : undefined,
+        taken: taken[i],
+        gap: gaps[i],
+        lost,
+        next: passed,
+      }
+    })
+  } finally {
+    await mend()
+  }
+}
+
+function holds(fault: Fault, row: Result): void {
+  const left = !(fault.moves && lostWithNode.has(row.state))
+  if (left && row.why) throw row.why
+  assert.equal(row.left, left)
+  assert.equal(row.lost, 0)
+  assert.ok(row.next < 20)
+  assert.ok((row.taken ?? 0) < 15)
+  assert.ok((row.gap ?? 0) < (row.state === 'established' ? mostGap : mostGapOfMeeting), `a gap of ${row.gap} s`)
+}
+
+async function isClean(up: readonly Up[]): Promise<void> {
+  await ground.closePhones()
+  const { a, b } = ground.pair
+  for (const node of [a, b])
+    await until(async () => [...(await callsAt(node)), ...(await meetingsAt(node))].length === 0, 40_000)
+  const ids = up
+    .filter(({ state }) => state.group === undefined && !lostWithNode.has(state.name))
+    .flatMap(({ live }) => live.ids)
+  for (const node of [a, b]) {
+    await until(async () => {
+      const recorded = await historyAt(node)
+      return ids.every(id => recorded.includes(id))
+    }, 20_000)
+    const recorded = await historyAt(node)
+    for (const id of ids) assert.equal(recorded.filter(one => one === id).length, 1, `${id} is recorded once`)
+  }
+}
+
+/** Tries as people do, again and again. */
+async function passes(work: () => Promise<void>, ms: number): Promise<void> {
+  for (const late = performance.now() + ms; ; ) {
+    try {
+      return await work()
+    } catch (error) {
+      if (performance.now() > late) throw error
+    }
+  }
+}
