@@ -48,6 +48,8 @@ export function createMembers(deps: MembersDeps): RedisMembers {
   const died = new Set<(dead: Member) => void>()
   const returned = new Set<() => void>()
   const figures = new Set<() => Record<string, number>>()
+  // Read at each beat alone: who we are is asked many times a call.
+  let load: Record<string, number> = {}
   const since = Date.now()
   let cameAt = clock()
   let said: Said = 'joining'
@@ -95,8 +97,6 @@ export function createMembers(deps: MembersDeps): RedisMembers {
   }
 
   function words(): Words {
-    const load: Record<string, number> = {}
-    for (const read of figures) Object.assign(load, read())
     return {
       node,
       said,
@@ -119,6 +119,7 @@ export function createMembers(deps: MembersDeps): RedisMembers {
 
   async function renewInRedis(): Promise<void> {
     const sentAt = clock()
+    load = Object.assign({}, ...[...figures].map(read => read()))
     try {
       const { known, all } = await beatOf(life, JSON.stringify(words()), leaseMs, said === 'down')
       const now = clock()
@@ -338,7 +339,10 @@ export function createMembers(deps: MembersDeps): RedisMembers {
       return same.find(one => one.state !== 'down') ?? same.sort((a, b) => b.since - a.since)[0]
     },
     self,
-    onBeat: read => void figures.add(read),
+    onBeat(read) {
+      figures.add(read)
+      load = { ...load, ...read() }
+    },
     holdsLease() {
       const now = clock()
       if (now - renewedAt < leaseMs) return true
