@@ -49,6 +49,8 @@ export interface Facts {
   nodeChanged: { node: string; life: string; state: string; was: string }
   /** A fact of another node, told for who wants to see the whole cluster. */
   elsewhere: { node: string; what: string; fact: Record<string, unknown> }
+  /** A drill does its next step (`running`), or has ended: `step` says so in words. */
+  drillChanged: { id: string; state: 'running' | 'passed' | 'failed' | 'broken' | 'skipped'; step: string }
   addressesChanged: { addresses: string[] }
   nameClaimed: { name: string }
   nameConflict: { name: string; next: string }
@@ -58,6 +60,12 @@ export interface Facts {
   /** The SFU worker's way onto this machine (`why` in words), and a worker process that died and was replaced. */
   mediaStateChanged: { sfu: 'ready' | 'preparing' | 'unavailable'; why: string }
   workerDied: { pid: number; legs: number }
+  /** A leg was given to a node of the cluster, or that one refused it. */
+  mediaPlaced: { node: string; result: 'done' | 'refused' }
+  /** A leg is on another node, `ms` after what brought that about; `undone`: it stays where it was. */
+  mediaMoved: { from: string; to: string; why: 'moved' | 'lost'; ms: number; undone: boolean }
+  /** A media node does not answer any more, and so many legs that it had are made anew elsewhere. */
+  mediaNodeLost: { node: string; legs: number; why: string }
   /** The FreeSWITCH that mixes meetings has come or gone (`why` in words), and a meeting that it took with it goes on here. */
   mixerChanged: { on: boolean; why: string }
   meetingMoved: { members: number; why: string }

@@ -166,4 +166,6 @@ export interface MediaLoad {
   rooms: number
   audioCpuSeconds: number
   packets: { in: number; out: number; dropped: number }
+  /** Legs that this node has given to itself and others, and how busy they are (1: all they can carry); in a cluster. */
+  nodes?: { node: string; legs: number; busy: number }[]
 }

@@ -15,10 +15,8 @@ export interface HealthDeps {
 }
 
 export interface Health {
-  /** Asks at once, when it has not been asked lately. */
+  /** It is used from now on: asks at once, unless it is asked often already. */
   look(): void
-  /** It has answered the last time. */
-  isThere(): boolean
   close(): void
 }
 
@@ -34,8 +32,8 @@ export function createHealth(deps: HealthDeps): Health {
   let timer: NodeJS.Timeout | undefined
   let asking = false
   let failures = 0
-  let there = false
   let greeted = ''
+  let often = false
   let closed = false
 
   function plan(ms: number): void {
@@ -65,10 +63,10 @@ export function createHealth(deps: HealthDeps): Health {
       failures = 0
       const forgotten = greeted === session && !answer.known
       greeted = session
-      there = true
       deps.onAnswer(answer)
       if (forgotten) lose('it has begun anew')
-      return deps.inUse() ? busyMs : idleMs
+      often = deps.inUse()
+      return often ? busyMs : idleMs
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       if (closed) return 0
@@ -80,7 +78,7 @@ export function createHealth(deps: HealthDeps): Health {
   }
 
   function lose(why: string): void {
-    there = false
+    often = false
     failures = 0
     deps.onLost(why)
   }
@@ -88,9 +86,8 @@ export function createHealth(deps: HealthDeps): Health {
   void ask()
   return {
     look: () => {
-      if (!asking) void ask()
+      if (!asking && !often) void ask()
     },
-    isThere: () => there,
     close() {
       closed = true
       clearTimeout(timer)

@@ -84,6 +84,10 @@ export function createRemoteMedia(deps: RemoteDeps): RemoteMedia {
   }
 
   function lose(why: string): void {
+    const refusal = unavailable(why)
+    for (const one of [...pending]) one.reject(refusal)
+    // One that was not there before is not lost again each time it does not answer.
+    if (condition === undefined && legs.size + rooms.size === 0 && !closed) return
     deaf()
     condition = undefined
     const gone = [...legs.values()]
@@ -91,8 +95,6 @@ export function createRemoteMedia(deps: RemoteDeps): RemoteMedia {
     legs.clear()
     rooms.clear()
     for (const ended of [...playings.values()]) ended()
-    const refusal = unavailable(why)
-    for (const one of [...pending]) one.reject(refusal)
     if (closed) return
     session = randomName('session')
     deaf = deps.ears.listen(session, hear)
@@ -111,7 +113,7 @@ export function createRemoteMedia(deps: RemoteDeps): RemoteMedia {
     return new Promise((resolve, reject) => {
       const one: Asked = { reject }
       pending.add(one)
-      if (!health.isThere()) health.look()
+      health.look()
       bus
         .ask(node, verbs.work, toJson({ session: within, verb, ...ask }), timeoutMs)
         .then(
