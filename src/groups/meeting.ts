@@ -140,7 +140,8 @@ export class Meeting {
     this.log.info({ user: person.user, member: id, profile: one.profile }, 'joined')
     this.#lookWaiting()
     if (this.#people.size > 1) this.#announce('joined')
-    if (this.address.group?.record) this.record(person.user)
+    if (this.recording) void this.#tones.warn(dialog)
+    else if (this.address.group?.record) this.record(person.user)
   }
 
   #count(one: Participant): void {
@@ -269,8 +270,7 @@ export class Meeting {
 
   #noTape(error: unknown): void {
     this.log.error({ err: error }, 'recording failed')
-    this.shape.check()
-    this.#show()
+    this.stopRecording()
   }
 
   stopRecording(): void {
@@ -281,6 +281,7 @@ export class Meeting {
 
   async #tape(wanted: () => boolean): Promise<Tape | undefined> {
     const room = await this.#room.open()
+    await this.shape.onSfu()
     await this.#tones.playOut({ room }, 'recording')
     return !wanted() ? undefined : this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
   }

@@ -77,6 +77,8 @@ export class Shape {
   #brokenUntil = 0
   #timers = new Map<'build' | 'linger' | 'again', NodeJS.Timeout>()
   #closed = false
+  /** Who waits for the SFU. */
+  readonly #waiting = new Set<() => void>()
 
   constructor(port: ShapePort) {
     this.#port = port
@@ -160,8 +162,23 @@ export class Shape {
     this.#step()
   }
 
+  /** Resolves when what the server plays reaches everybody, or after the time in which that is tried. */
+  async onSfu(): Promise<void> {
+    if (this.#settled === 'sfu' || this.#closed) return
+    await new Promise<void>(resolve => {
+      const done = () => {
+        clearTimeout(timer)
+        this.#waiting.delete(done)
+        resolve()
+      }
+      const timer = setTimeout(done, buildMs)
+      this.#waiting.add(done)
+    })
+  }
+
   close(): void {
     this.#closed = true
+    for (const done of this.#waiting) done()
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
   }
@@ -253,6 +270,7 @@ export class Shape {
     if (to !== 'sfu') this.#forgetFailures()
     this.#publish()
     if (to !== 'sfu') this.#rest()
+    else for (const done of this.#waiting) done()
     this.#port.changed({ from, to, ms: now - began, rolledBack: false })
     this.#step()
   }

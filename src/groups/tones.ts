@@ -1,10 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import type { LocalDialog } from '../calls/local.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { Media, Playing, Prompt } from '../media/media.ts'
+import type { LegEvent, Media, Playing, Prompt } from '../media/media.ts'
 
 // All tones are shorter than this.
 const longestMs = 5000
+// Who has come and sends nothing so long hears its tone all the same.
+const silentMs = 2000
 
 /** The tones of one meeting. That one cannot be played never disturbs the meeting. */
 export class Tones {
@@ -34,6 +37,12 @@ export class Tones {
     await Promise.race([playing?.done, wait(longestMs, undefined, { ref: false })])
   }
 
+  /** Tells who has come to a meeting that it is recorded, as soon as its media flows. */
+  async warn(dialog: LocalDialog): Promise<void> {
+    await flowing(dialog)
+    if (!dialog.ended) await this.play({ leg: dialog.leg }, 'recording')
+  }
+
   /** Whether somebody waits for others to come: hears that they are rung until then. True when a wait has just ended. */
   wait(leg: string | undefined): boolean {
     const before = this.#waiting
@@ -42,4 +51,18 @@ export class Tones {
     void before?.playing.then(playing => playing?.stop())
     return before !== undefined && leg === undefined
   }
+}
+
+/** Resolves when media has come in the dialog, or after a while: it may have been flowing already. */
+function flowing(dialog: LocalDialog): Promise<void> {
+  return new Promise(resolve => {
+    const onMedia = ({ type }: LegEvent) => type === 'media' && done()
+    const done = () => {
+      clearTimeout(timer)
+      dialog.off('media', onMedia)
+      resolve()
+    }
+    const timer = setTimeout(done, silentMs).unref()
+    dialog.on('media', onMedia)
+  })
 }

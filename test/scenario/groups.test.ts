@@ -9,6 +9,8 @@ import { startVaartha, type TestServer } from '../support/server.ts'
 
 const tones = { mum: 500, dad: 700, kid: 900, aunt: 1100 } as const
 type Name = keyof typeof tones
+/** Of the tone that tells of a recording. */
+const consent = 1400
 
 interface MeetingSeen {
   id: string
@@ -286,8 +288,14 @@ describe('groups', { concurrency: false }, () => {
     const folder = join(server.data, 'recordings')
     await mum.until(() => existsSync(folder) && readdirSync(folder).length > 0, 'files', 20_000)
     await mum.hears([tones.dad, tones.kid])
+    // Who comes later is told too, and only that one.
+    const aunt = phone('aunt')
+    await aunt.call('family')
+    // Over three who speak it is the quietest.
+    await aunt.until(() => aunt.heard([consent])[0]! > 0.02, 'the tone')
+    assert.ok(mum.heard([consent])[0]! < 0.005)
     assert.equal(await mum.info({ do: 'stop-recording' }), 200)
-    await hangUp('mum', 'dad', 'kid')
+    await hangUp('mum', 'dad', 'kid', 'aunt')
     const list = () =>
       server.api<{ id: string; people: string[]; files: { file: string; speaker: string; seconds: number }[] }[]>(
         '/api/recordings',
@@ -299,7 +307,7 @@ describe('groups', { concurrency: false }, () => {
     const [one] = await list()
     assert.deepEqual(
       one!.people.sort(),
-      ['dad', 'kid', 'mum'].map(user => `sip:${user}@vaartha.local`),
+      ['aunt', 'dad', 'kid', 'mum'].map(user => `sip:${user}@vaartha.local`),
     )
     assert.ok(one!.files.some(file => file.speaker === '' && file.seconds > 0))
     const base = `http://127.0.0.1:${server.ports.http}/api/recordings`

@@ -250,6 +250,31 @@ test('a leg that was asked to rest again while it was still waking up rests, and
   assert.ok(play.flows.slice(4).includes('1 on'))
 })
 
+test('what the server plays waits until everybody is on the SFU, but not for ever', async () => {
+  let heard = 0
+  const listen = () => play.shape.onSfu().then(() => heard++)
+  void listen()
+  await pass(0)
+  assert.equal(heard, 1)
+  await play.mesh(1, 2)
+  play.serverNeeded = true
+  play.shape.check()
+  void listen()
+  await pass(0)
+  assert.equal(heard, 1)
+  play.ready(1, 2)
+  await pass(0)
+  assert.equal(heard, 2)
+  play.serverNeeded = false
+  play.shape.check()
+  await pass(11_000)
+  play.connect(1, 2)
+  assert.equal(play.text, 'direct settled 1 2')
+  void listen()
+  await pass(10_000)
+  assert.equal(heard, 3)
+})
+
 test('who comes while a mesh is being built begins it anew; who leaves does too', async () => {
   play.come(1, 2)
   await pass(1000)
