@@ -31,9 +31,7 @@ import { createMemoryStore } from './location/memory.ts'
 import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
-import { createMedia } from './media/create.ts'
-import { createArrival } from './media/worker/arrival.ts'
-import { cacheDirectory } from './media/worker/places.ts'
+import { buildMediaNode, checkRoles, openMedia } from './media-node.ts'
 import { createAllowed } from './network/allowed.ts'
 import { watchAddresses } from './network/interfaces.ts'
 import { createIsOwn } from './network/own.ts'
@@ -65,7 +63,9 @@ export interface Server {
 export async function startServer(config: Config, log: Logger): Promise<Server> {
   const { own, close } = createOpened(log)
   try {
-    return { ...(await build(config, log, own)), close }
+    checkRoles(config)
+    const make = config.cluster.roles.includes('sip') ? build : buildMediaNode
+    return { ...(await make(config, log, own)), close }
   } catch (error) {
     await close()
     throw error
@@ -204,29 +204,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       log: log.child({ room: 'registrar' }),
     }),
   )
-  const arrival = own(
-    'media worker',
-    createArrival({
-      cache: cacheDirectory(process.env),
-      build: config.media.build,
-      log: log.child({ room: 'media' }),
-      onState: ({ sfu, why }) => events.emit('mediaStateChanged', { sfu, why }),
-    }),
-  )
-  arrival.start()
-  const media = own(
-    'media',
-    createMedia({
-      config: config.media,
-      addresses,
-      publicAddress: config.network.publicAddress,
-      arrival,
-      events,
-      log: log.child({ room: 'media' }),
-      now: Date.now,
-      srf: link.srf,
-    }),
-  )
+  const media = await openMedia({ config, data, addresses, cluster, srf: link.srf, events, log, own })
   const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
   const meetings: MeetingsHere = { take: taken => groups.here.take(taken), find: wanted => groups.here.find(wanted) }
   const bindings = (aor: string) => registrar.bindings(aor)

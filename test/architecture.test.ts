@@ -14,7 +14,7 @@ const floors: Record<string, number> = {
   groups: 3,
   // The phone in the browser; the server asks it only whether it is built.
   web: 0,
-  routes: 4, http: 4,
+  routes: 4, http: 4, 'media-node': 4,
   server: 5,
   cli: 6, main: 7,
 } // biome-ignore format: one floor a line

@@ -29,7 +29,9 @@ export function addServe(program: Command, load: Load): void {
       if (config.cluster.name !== '') stop.before(limitMs, () => server.drain(limitMs))
       giveBackMemory()
       log.info({ domain: config.domain, data: config.data, seconds: Math.round(performance.now()) / 1000 }, 'ready')
-      if (!options.quiet) await welcome(server)
+      if (options.quiet) return
+      if (config.cluster.roles.includes('sip')) await welcome(server)
+      else say(`Vaartha carries media for the other nodes, as node ${config.cluster.name}; they say what it does.`)
     })
 }
 

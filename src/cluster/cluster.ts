@@ -124,7 +124,9 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
     log,
   })
   const all = members
-  const may = () => all.self().state === 'up' || all.self().state === 'joining'
+  // What a leader does for all is about registrations and calls.
+  const forSip = cluster.roles.includes('sip')
+  const may = () => forSip && (all.self().state === 'up' || all.self().state === 'joining')
   const leader = createLeader({ life, redis, config, log, may })
   all.onBeat(() => ({ leads: leader.isLeader() ? 1 : 0 }))
   const strategy = cluster.replication

@@ -1,6 +1,12 @@
 import type { Logger } from '../../log.ts'
 import type { RecordedFile, RecordingFiles } from '../media.ts'
-import type { Side } from './carried.ts'
+import type { Host } from './hosts.ts'
+
+/** A room on one host. */
+interface Side {
+  host: Host
+  room: string
+}
 
 /** A recording of a room, in as many parts as the room had places. */
 export interface Tape {
