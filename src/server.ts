@@ -17,6 +17,7 @@ import { projectVersion } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { openDatabase } from './database/database.ts'
 import type { Discovery } from './discovery/discovery.ts'
+import { openDrills } from './drill/open.ts'
 import { createEvents, type Events } from './events.ts'
 import { createGroups, type Groups } from './groups/groups.ts'
 import { createSqlGroups } from './groups/groups-sql.ts'
@@ -275,6 +276,10 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       for (const room of [calls, groups]) room.undrain()
     },
   }
+  const nodes = clustered ? createNodes(cluster, work, log.child({ room: 'cluster' })) : undefined
+  const file = data.path('drills.json')
+  const drillRooms = { config, cluster, nodes, redis, file, accounts, registrar, records, calls, groups, events }
+  const drills = own('drills', openDrills({ ...drillRooms, log: log.child({ room: 'drill' }) }))
   let http: Http | undefined
   places = () => placesOf(config, link.points(), http)
   if (config.http.enabled) {
@@ -300,7 +305,8 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
         meetings: groups,
         otherPlaces: () => otherPlaces(members),
         mediaLoad: () => media.load(),
-        nodes: clustered ? createNodes(cluster, work, log.child({ room: 'cluster' })) : undefined,
+        nodes,
+        drills,
         storeFigures: () => store.figures?.(),
         recordings,
         health,

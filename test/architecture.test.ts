@@ -10,7 +10,7 @@ const src = resolve(import.meta.dirname, '../src')
 const floors: Record<string, number> = {
   schema: 0, config: 0, events: 0, errors: 0, log: 0, opened: 0, network: 0, database: 0, redis: 0,
   sip: 1, auth: 1, accounts: 1, records: 1, location: 1, discovery: 1, certificates: 1, media: 1, cluster: 1,
-  registrar: 2, calls: 2,
+  registrar: 2, calls: 2, drill: 2,
   groups: 3,
   // The phone in the browser; the server asks it only whether it is built.
   web: 0,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from '../config/schema.ts'
+import { listRefusals, Refusal } from '../errors.ts'
 
 /** The server that these commands ask does not run, or does not answer. */
 export class NotRunning extends Error {
@@ -27,8 +28,8 @@ export function readRunFile(config: Config): RunFile | undefined {
   }
 }
 
-/** Asks the running server's API as its administrator. `path` begins with `/api/`. Throws NotRunning. */
-export async function ask<T>(config: Config, path: string, method = 'GET'): Promise<T> {
+/** Asks the running server's API as its administrator. `path` begins with `/api/`. Throws NotRunning, and the Refusal that the server answers. */
+export async function ask<T>(config: Config, path: string, method = 'GET', body?: object): Promise<T> {
   const run = readRunFile(config)
   const base = process.env['VAARTHA_URL'] ?? run?.api
   if (base === undefined) throw new NotRunning(`no server runs on ${config.data}; start it with: npm start`)
@@ -37,14 +38,30 @@ export async function ask<T>(config: Config, path: string, method = 'GET'): Prom
   try {
     response = await fetch(base + path, {
       method,
-      headers: { authorization: `Bearer ${token}` },
-      signal: AbortSignal.timeout(5000),
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(10_000),
     })
   } catch (cause) {
     throw new NotRunning(`the server at ${base} does not answer`, { cause })
   }
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`)
+  if (!response.ok) throw failure(`${method} ${path}: ${response.status}`, await response.text())
   return (await response.json()) as T
+}
+
+/** What the server refuses it says in words for people; anything else is a bug. */
+function failure(what: string, text: string): Error {
+  try {
+    const { error, message } = JSON.parse(text) as { error?: string; message?: string }
+    const code = listRefusals().find(one => one.code === error)?.code
+    if (code !== undefined && code !== 'server-error') return new Refusal(code, message)
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  return new Error(`${what} ${text}`)
 }
 
 function readToken(config: Config): string {

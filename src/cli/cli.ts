@@ -39,6 +39,7 @@ async function addCommands(program: Command, load: Load, first: string | undefin
     nodes: async () => (await import('./nodes.ts')).addNodes,
     dns: async () => (await import('./dns.ts')).addDns,
     pair: async () => (await import('./pair.ts')).addPair,
+    drill: async () => (await import('./drill.ts')).addDrill,
     doctor: async () => (await import('./doctor.ts')).addDoctor,
     config: async () => (await import('./config.ts')).addConfig,
   }

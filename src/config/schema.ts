@@ -162,6 +162,12 @@ const cluster = section('Several nodes that share Redis, so that a server may di
   leaseMs: whole(1500, 200, 60000, 'How long a node is believed to live after that; at least three heartbeats.'),
   drainSeconds: whole(60, 0, 3600, 'How long a node that is told to stop waits for calls that cannot be moved.'),
   returnSeconds: whole(30, 0, 3600, 'Over how long a node that came back takes up its share of new work.'),
+  drill: oneOf(
+    ['never', 'monthly'],
+    'never',
+    'Whether the leader lets the active node drain once a month, with test calls, while nobody talks (docs/drill.md).',
+  ),
+  drillHour: whole(4, 0, 23, 'In which hour of the day, of the clock of the machine.'),
 })
 
 const calls = section('Calls between registered people.', {

@@ -16,6 +16,7 @@ import { nothing, object, string } from '../schema.ts'
 import { addAccounts } from './accounts.ts'
 import { addCallRecording, addCalls } from './calls.ts'
 import type { HttpDeps } from './deps.ts'
+import { addDrill } from './drill.ts'
 import { addGroups } from './groups.ts'
 import type { Guard } from './guard.ts'
 import { addInvitations, addRedeem, isLoopback } from './invitations.ts'
@@ -90,6 +91,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
     addMedia(api, deps)
     addMeetings(api, deps)
     if (deps.nodes !== undefined) addNodes(api, deps.nodes)
+    addDrill(api, deps)
     addInvitations(api, deps, parts.base)
     addLive(api, parts.live)
     addAdmin(api, parts)

@@ -8,6 +8,7 @@ import type { DirectoryFigures } from '../cluster/directory/directory.ts'
 import type { Nodes } from '../cluster/nodes.ts'
 import type { SessionTable } from '../cluster/sessions.ts'
 import type { Config } from '../config/schema.ts'
+import type { Drills } from '../drill/drills.ts'
 import type { Events } from '../events.ts'
 import type { Groups } from '../groups/groups.ts'
 import type { Recordings } from '../groups/recorder.ts'
@@ -75,6 +76,7 @@ export interface HttpDeps {
   groups: GroupStore
   /** The nodes of the cluster; undefined for a node by itself. */
   nodes?: Nodes | undefined
+  drills: Pick<Drills, 'order' | 'view'>
   /** `host:port` of HTTPS of the other nodes that are up: the page of the web phone goes on there when this one dies. */
   otherPlaces?(): readonly string[]
   meetings: Pick<Groups, 'list' | 'act'>

@@ -47,6 +47,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     storeFigures: () => deps.storeFigures?.(),
     clusterStats: () => deps.nodes?.stats(),
     directoryFigures: () => deps.directoryFigures?.(),
+    drills: () => deps.drills.view(),
     engineStats: () => deps.engineStats(),
   })
   const open: { app?: FastifyInstance; plain?: Listeners<Server>; secure?: Listeners<SecureServer> } = {}

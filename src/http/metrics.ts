@@ -2,6 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { ClusterStats } from '../cluster/cluster.ts'
 import type { DirectoryFigures } from '../cluster/directory/directory.ts'
+import type { DrillView } from '../drill/drills.ts'
 import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
 import type { MaybePromise } from '../location/store.ts'
@@ -32,6 +33,7 @@ export interface MetricsDeps {
   storeFigures(): StoreFigures | undefined
   clusterStats(): ClusterStats | undefined
   directoryFigures(): DirectoryFigures | undefined
+  drills(): DrillView
   engineStats(): EngineStats | undefined
 }
 
@@ -58,6 +60,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   addCluster(registry, deps)
   addStore(registry, deps)
   addDirectory(registry, deps)
+  addDrills(registry, deps)
   addProcess(registry, delay)
   return {
     contentType: registry.contentType,
@@ -291,6 +294,25 @@ function addCluster(registry: Registry, { clusterStats }: Pick<MetricsDeps, 'clu
       for (const [state, count] of Object.entries(clusterStats()?.states ?? {})) this.set({ state }, count)
     },
   })
+}
+
+/** The last drill that was done; none is shown before there was one. */
+function addDrills(registry: Registry, { drills }: Pick<MetricsDeps, 'drills'>): void {
+  const last = () => drills().reports.find(({ result }) => result !== 'skipped')
+  type Report = NonNullable<ReturnType<typeof last>>
+  const gauge = (name: string, help: string, read: (report: Report) => number) =>
+    new Gauge({
+      name: `vaartha_drill_last_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        const report = last()
+        if (report !== undefined) this.set(read(report))
+      },
+    })
+  gauge('passed', '1 when the last drill met its aims, else 0.', ({ result }) => (result === 'passed' ? 1 : 0))
+  gauge('began_seconds', 'When it began, in seconds since 1970.', ({ began }) => Date.parse(began) / 1000)
+  gauge('calls_lost', 'Its test calls that were lost.', ({ calls }) => calls.filter(({ kept }) => !kept).length)
 }
 
 // prom-client's own collectors of these can't be stopped again.

@@ -4,9 +4,11 @@ import type { FastifyInstance } from 'fastify'
 import type { Nodes } from '../cluster/nodes.ts'
 import { inWords } from '../media/worker/arrival.ts'
 import type { HttpDeps, Info } from './deps.ts'
+import { drillSection } from './drill.ts'
 import type { Guard } from './guard.ts'
 import { html, type Markup } from './markup.ts'
 import { unlessAway } from './status.ts'
+import { table, time } from './tables.ts'
 
 const folder = join(import.meta.dirname, 'page')
 const mostRows = 100
@@ -134,6 +136,7 @@ ${table(
   'Nobody is in a call.',
 )}
 ${deps.nodes === undefined ? '' : nodesTable(deps.nodes)}
+${deps.nodes === undefined ? '' : drillSection(deps.drills.view())}
 ${table('registrations', `Registered phones: ${count ?? 'unknown'}`, ['Address', 'Phone', 'From', 'Until'], registrations, page === undefined ? 'The store does not answer.' : 'No phone is registered.')}
 ${table(
   'people',
@@ -205,20 +208,4 @@ function nodesTable(nodes: Nodes): Markup {
     Object.entries(one.load).filter(([what]) => what !== 'leads').map(([what, value]) => `${what} ${value}`).join(', '), // biome-ignore format: one line
   ])
   return table('nodes', 'Nodes', ['Node', 'State', 'Priority', 'Up since', 'Last heard of', 'Load'], rows, '')
-}
-
-function table(id: string, title: string, head: string[], rows: (string | Markup)[][], empty: string): Markup {
-  const body =
-    rows.length === 0
-      ? html`<p>${empty}</p>`
-      : html`<div class="wide" role="region" aria-labelledby="${id}-title" tabindex="0"><table>
-<thead><tr>${head.map(text => html`<th scope="col">${text}</th>`)}</tr></thead>
-<tbody>${rows.map(row => html`<tr>${row.map(cell => html`<td>${cell}</td>`)}</tr>`)}</tbody>
-</table></div>`
-  return html`<section id="${id}" data-live><h2 id="${id}-title">${title}</h2>${body}</section>`
-}
-
-/** Shown in the reader's own time zone by the script; in UTC without it. */
-function time(iso: string): Markup {
-  return html`<time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')} UTC</time>`
 }

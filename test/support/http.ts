@@ -6,6 +6,7 @@ import { createInvitations } from '../../src/accounts/invitations.ts'
 import { createAuth } from '../../src/auth/auth.ts'
 import { issueServer, makeAuthority } from '../../src/certificates/authority.ts'
 import { openDatabase } from '../../src/database/database.ts'
+import { noDrills } from '../../src/drill/drills.ts'
 import { createEvents, type Events } from '../../src/events.ts'
 import { createSqlGroups } from '../../src/groups/groups-sql.ts'
 import { type Http, type HttpDeps, startHttp } from '../../src/http/http.ts'
@@ -77,6 +78,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     records: { list: async () => [] },
     groups: createSqlGroups({ database }),
     meetings: { list: () => [], act: async () => {} },
+    drills: noDrills,
     mediaLoad: () => ({
       workers: [{ pid: 1, legs: 2, cpuSeconds: 3 }],
       ports: 4,

@@ -32,7 +32,7 @@ function refreshSoon() {
 function follow() {
   const names = [
     'registered', 'unregistered', 'callStarted', 'callRinging', 'callAnswered', 'callChanged', 'callEnded',
-    'storeFailed', 'storeRecovered', 'addressesChanged', 'nameClaimed', 'mediaStateChanged', 'nodeChanged',
+    'storeFailed', 'storeRecovered', 'addressesChanged', 'nameClaimed', 'mediaStateChanged', 'nodeChanged', 'drillChanged',
   ]
   const facts = new EventSource(`/api/events?facts=${names}`)
   facts.onopen = () => {
@@ -50,4 +50,17 @@ if (liveState !== null) follow()
 document.querySelector('[data-sign-out]')?.addEventListener('click', async () => {
   await fetch('/api/admin/session', { method: 'DELETE' })
   location.reload()
+})
+
+// The section is drawn anew while its buttons are there, so the page listens and not they.
+document.addEventListener('click', async event => {
+  const how = event.target.closest?.('[data-drill]')?.dataset.drill
+  if (how === undefined) return
+  const what = how === 'kill' ? 'This kills the active node with SIGKILL. Something must start it again.' : 'The active node gives away its calls and takes nothing new for a while.'
+  if (!confirm(`${what} Test calls measure what people would notice. Go on?`)) return
+  const answer = await fetch('/api/drill', {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ how }),
+  })
+  const said = document.querySelector('[data-drill-said]')
+  if (!answer.ok && said !== null) said.textContent = (await answer.json()).message
 })
