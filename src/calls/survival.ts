@@ -7,8 +7,10 @@ import type { Logger } from '../log.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
 import { parseUri } from '../sip/engine/message/uri.ts'
 import type { Call } from './call.ts'
+import type { OnBindings } from './comeback.ts'
 import type { CallContext } from './context.ts'
 import { readAddress } from './headers.ts'
+import { heirOf } from './heir.ts'
 import { createKeeping, type Keeper, keepsNothing, legSnapshot } from './keeping.ts'
 import { createPass } from './pass.ts'
 import { createReach } from './reach.ts'
@@ -27,10 +29,12 @@ export interface Others {
   members: Pick<Members, 'life' | 'self' | 'list' | 'find' | 'onDeath'>
   bus: Pick<Bus, 'ask' | 'answer'>
   meetings?: MeetingsHere
+  /** Bindings that any node changes. */
+  onBindings?: OnBindings | undefined
   patienceMs?: number
 }
 
-export interface SurvivalDeps extends Omit<SeekDeps, 'dialogs' | 'where'> {
+export interface SurvivalDeps extends Omit<SeekDeps, 'dialogs' | 'where' | 'onBindings'> {
   others: Others | undefined
   config: { sessionExpires: number }
   log: Logger
@@ -74,7 +78,7 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   const { replication, dialogs, members, bus } = others
   const { log } = deps
   const keeping = createKeeping({ replication, dialogs, log })
-  const seek = createSeek({ ...deps, dialogs, where: whereIn(members) })
+  const seek = createSeek({ ...deps, dialogs, onBindings: others.onBindings, where: whereIn(members) })
   const reach = createReach({ seek, config: deps.config })
   const ends: (() => void)[] = [seek.close]
   let takeover: ReturnType<typeof createTakeover> | undefined
@@ -107,17 +111,8 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
     return (await takeover?.take(question)) ?? false
   }
 
-  /** The node that is to have what we give away: one that is up, as DNS would choose it (RFC 2782). */
-  function heir(): string | undefined {
-    const self = members.self().node
-    return members
-      .list()
-      .filter(({ node, state, roles }) => node !== self && state === 'up' && roles.includes('sip'))
-      .toSorted((a, b) => a.priority - b.priority)[0]?.node
-  }
-
   async function giveAway(call: Call): Promise<boolean> {
-    const to = heir()
+    const to = heirOf(members)
     const dialog = await keeping.flush(call)
     if (to === undefined || dialog === undefined || call.ended) return false
     if (!(await replication.release('call', call.id))) return false

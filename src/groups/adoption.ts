@@ -49,6 +49,10 @@ export interface AdoptionDeps {
 export interface Adoption extends MeetingsHere {
   /** Takes all meetings of a dead life; how many. */
   adopt(life: string): Promise<number>
+  /** The meeting of that id, which its node has given up or left; undefined when another node has it, or nobody. */
+  bring(id: string): Promise<Meeting | undefined>
+  /** Another node has it now: nobody is told. */
+  letGo(meeting: Meeting): void
   close(): void
 }
 
@@ -72,14 +76,14 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
       adopt(life).catch((error: unknown) => log.error({ err: error, node }, 'meetings could not be taken over'))
     }),
     replication.onLost((kind, item) => {
-      if (kind === 'meeting') letGo(deps.find(readItem(item).meeting))
+      const meeting = kind === 'meeting' ? deps.find(readItem(item).meeting) : undefined
+      if (meeting) letGo(meeting)
     }),
   ]
 
-  /** Somebody else has it since we were away. */
-  function letGo(meeting: Meeting | undefined): void {
-    const ids = meeting?.people.map(({ dialog }) => dialog.id) ?? []
-    meeting?.lose()
+  function letGo(meeting: Meeting): void {
+    const ids = meeting.people.map(({ dialog }) => dialog.id)
+    meeting.lose()
     for (const id of ids) dialogs.forget(id).catch((error: unknown) => log.error({ err: error }, 'not forgotten'))
   }
 
@@ -129,7 +133,8 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
     // Those of a meeting that went on in another one are kept with that.
     if (meeting.id !== id) await replication.end('meeting', id)
     meeting.goOn(was?.recording === true)
-    deps.events.emit('groupTaken', { group: meeting.uri, meeting: meeting.id, members: meeting.people.length })
+    if (here === undefined)
+      deps.events.emit('groupTaken', { group: meeting.uri, meeting: meeting.id, members: meeting.people.length })
     meeting.log.info({ members: came.filter(Boolean).length, in: meeting.id }, 'meeting taken over')
     return meeting
   }
@@ -225,6 +230,8 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
 
   return {
     adopt,
+    bring,
+    letGo,
     async take(taken) {
       waiting.set(taken.id, taken)
       const { meeting: id } = readItem(taken.id)

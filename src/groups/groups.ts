@@ -6,7 +6,7 @@ import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
 import type { Receiver } from '../calls/refer.ts'
 import { calledUser } from '../calls/route.ts'
 import type { Headers, Incoming, Reply, SrfPort } from '../calls/sip.ts'
-import { atMost, waitFor } from '../calls/survival.ts'
+import { atMost } from '../calls/survival.ts'
 import type { MeetingsHere } from '../calls/takeover.ts'
 import { type Replaces, readReplaces } from '../calls/transfer.ts'
 import type { Config } from '../config/schema.ts'
@@ -17,6 +17,7 @@ import type { Media } from '../media/media.ts'
 import { adHoc, contactOf, factory, made } from './addresses.ts'
 import { createBoards } from './boards.ts'
 import { createFocus } from './focus.ts'
+import { giveAll } from './giving.ts'
 import { createLobby } from './lobby.ts'
 import { Meeting } from './meeting.ts'
 import type { MeetingAddress } from './meeting-deps.ts'
@@ -82,7 +83,7 @@ export interface Groups {
   readonly here: MeetingsHere
   /** What an operator wants of a meeting. Throws Refusal: `not-found`. */
   act(meeting: string, action: Action): Promise<void>
-  /** Begins nothing new until `undrain`, and waits until meetings are over, or that is called; how many go on then. */
+  /** Begins nothing new until `undrain`, gives its meetings away, and waits until none is left, or that is called; how many go on then. */
   drain(limitMs: number): Promise<number>
   undrain(): void
   /** Ends all meetings. */
@@ -92,6 +93,7 @@ export interface Groups {
 // How long close() waits for clients to answer its BYEs, and for recordings to be kept.
 const closeMs = 1000
 const operator: Person = { user: '', displayName: '', moderator: true }
+const tooBusy = () => new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
 const newId = () => randomBytes(4).toString('hex')
 
 /** Groups and meetings: finds the meeting of an address, lets people in, and rings the others. */
@@ -105,7 +107,7 @@ export function createGroups(deps: GroupsDeps): Groups {
   const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
   const focus = createFocus({ ringing, isOwn, pull })
   const pairs = createPairs({ find: byItsId, others: deps.others })
-  const { keeping, adoption, seats } = createOutliving({
+  const { keeping, adoption, seats, giving } = createOutliving({
     ...{ others: deps.others, media, domain, events, log },
     ...{ find: byItsId, list: () => meetings.values(), at: user => meetings.get(user), accepts: () => !refuses },
     open: ({ user, displayName, group }, was) => meetings.get(user) ?? start({ user, displayName, group }, was),
@@ -202,7 +204,6 @@ export function createGroups(deps: GroupsDeps): Groups {
   async function invite(request: Request, response: Response, caller: Party): Promise<void> {
     const req = request as unknown as Incoming
     const res = response as unknown as Reply
-    if (refuses) throw new Refusal('too-busy', undefined, { headers: { 'Retry-After': '10' } })
     const party = admit(req, caller)
     const replaced = findReplaced(req)
     if (replaced && keeping.owns(replaced.meeting.id)) return comeBack(req, res, party, replaced)
@@ -212,8 +213,10 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (address === undefined) throw new Refusal('not-found')
     const person = await personOf(caller.user, address)
     if (person === undefined) throw new Refusal('forbidden')
-    const id = newId()
+    // Who goes takes in nobody, but knows where the meetings are that it has given away.
+    const id = refuses ? undefined : newId()
     if (await seats.lead(address.user, req, caller.user, id)) return
+    if (id === undefined) throw tooBusy()
     demandSfu(req)
     await enter(address, person, id, common => dialogs.answer(req, res, party, { ...common, streams: mayOffer }))
   }
@@ -224,6 +227,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     return async (who, adopt) => {
       const person = await personOf(who.user, address)
       if (person === undefined) throw new Refusal('forbidden')
+      if (refuses) throw tooBusy()
       const id = newId()
       if ((await seats.take(address.user, id)) !== undefined) throw new Refusal('temporarily-unavailable')
       await new Promise<void>((resolve, reject) => {
@@ -375,12 +379,12 @@ export function createGroups(deps: GroupsDeps): Groups {
     act: async (id, action) => focus.act(byId(id), action, operator),
     async drain(limitMs) {
       refuses = true
-      return await waitFor(() => !refuses || meetings.size === 0, limitMs).then(() => meetings.size)
+      return await giveAll(giving, meetings, () => refuses, limitMs)
     },
     undrain: () => void (refuses = false),
     async close() {
       refuses = true
-      for (const stop of [onElsewhere, pairs.close, seats.close]) stop()
+      for (const stop of [onElsewhere, pairs.close, seats.close, giving.close]) stop()
       adoption?.close()
       await atMost(closeMs, Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops'))))
       boards.close()

@@ -13,10 +13,17 @@ export interface MeetingKeeping {
   /** It has ended here for good. */
   end(meeting: Meeting): void
   owns(meeting: string): boolean
+  /** Keeps all of it as it is now; the ids of the members that are kept. Never rejects. */
+  flush(meeting: Meeting): Promise<number[]>
 }
 
 /** Nothing is kept: one node by itself. */
-export const keepsNothing: MeetingKeeping = { touch: () => undefined, end: () => undefined, owns: () => true }
+export const keepsNothing: MeetingKeeping = {
+  touch: () => undefined,
+  end: () => undefined,
+  owns: () => true,
+  flush: async () => [],
+}
 
 export interface MeetingKeepingDeps {
   replication: Replication
@@ -113,6 +120,13 @@ export function createMeetingKeeping(deps: MeetingKeepingDeps): MeetingKeeping {
       })
     },
     owns: meeting => replication.owns('meeting', meeting),
+    async flush(meeting) {
+      changed.delete(meeting)
+      inTurn(meeting, is => keep(meeting, meeting.people, is))
+      const is = knownOf(meeting)
+      await is.turn
+      return [...is.members]
+    },
   }
 }
 

@@ -10,13 +10,14 @@ import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
 import { type Adoption, type AdoptionDeps, createAdoption } from './adoption.ts'
+import { createGiving, type Giving, keepsAll } from './giving.ts'
 import { createMeetingKeeping, keepsNothing, type MeetingKeeping } from './keeping.ts'
 import type { Meeting } from './meeting.ts'
 import { createSeats, lone, type Seats, type SeatsDeps } from './seats.ts'
 import type { MeetingSnapshot } from './snapshot.ts'
 
 /** The other nodes, for meetings that are to outlive this one. */
-export interface OtherNodes extends Pick<SeekDeps, 'bindings'> {
+export interface OtherNodes extends Pick<SeekDeps, 'bindings' | 'onBindings'> {
   replication: Replication
   /** Of the embedded engine. */
   dialogs: EngineDialogs
@@ -42,16 +43,17 @@ export interface Outliving {
   keeping: MeetingKeeping
   adoption: Adoption | undefined
   seats: Seats
+  giving: Giving
 }
 
 /** What keeps the meetings of this node for others, and goes on with theirs. */
 export function createOutliving(deps: OutlivingDeps): Outliving {
   const { others, media, domain, events, find, list, open, restore, log } = deps
-  if (others === undefined) return { keeping: keepsNothing, adoption: undefined, seats: lone }
+  if (others === undefined) return { keeping: keepsNothing, adoption: undefined, seats: lone, giving: keepsAll }
   const seek = createSeek({ ...others, domain, events, where: whereIn(others.members) })
   const keeping = createMeetingKeeping({ ...others, streams: leg => media.streams(leg), log })
   const adoption = createAdoption({ ...others, seek, log, events, find, list, restore, open: was => open(was, was) })
   const { at, accepts } = deps
   const seats = createSeats({ ...others, adoption, pass: createPass(others.members), at, list, accepts, events, log })
-  return { keeping, adoption, seats }
+  return { keeping, adoption, seats, giving: createGiving({ ...others, keeping, adoption }) }
 }
