@@ -209,6 +209,9 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
   const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
   const meetings: MeetingsHere = { take: taken => groups.here.take(taken), find: wanted => groups.here.find(wanted) }
   const bindings = (aor: string) => registrar.bindings(aor)
+  const { dialogs } = link
+  const shared = { replication, members, bus, bindings, onBindings: store.onChanged }
+  const among = clustered && dialogs !== undefined ? { ...shared, dialogs } : undefined
   const calls = own(
     'calls',
     createCalls({
@@ -223,7 +226,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       media,
       record: wish => recordings.begin(wish),
       records,
-      ...(clustered && link.dialogs ? { others: { replication, dialogs: link.dialogs, members, bus, meetings } } : {}),
+      others: among && { ...among, meetings },
       events,
       log: log.child({ room: 'calls' }),
     }),
@@ -236,14 +239,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       dialogs: calls.local,
       takeOut: calls.takeOut,
       recover: calls.recover,
-      ...(claims && link.dialogs
-        ? {
-            others: {
-              ...{ replication, dialogs: link.dialogs, members, bus, claims, bindings },
-              sessionExpires: config.calls.sessionExpires,
-            },
-          }
-        : {}),
+      others: among && claims && { ...among, claims, sessionExpires: config.calls.sessionExpires },
       media,
       store: groupStore,
       recordings,

@@ -11,6 +11,7 @@ import { createAnchor } from './anchor.ts'
 import { offerFor, otherOffer, reachable } from './anchored.ts'
 import { bring } from './bring.ts'
 import { Call } from './call.ts'
+import { createComeback, type OnBindings } from './comeback.ts'
 import type { CallContext, CallView } from './context.ts'
 import { flat, fromInvite, identity, mayCallAs, names, notUnderstood, opening, type Party, tagOf } from './headers.ts'
 import { createLocalDialogs, type LocalDialog, type LocalDialogs, type LocalOptions } from './local.ts'
@@ -18,7 +19,7 @@ import { createPickUp } from './pickup.ts'
 import { createCallRecorder } from './recording.ts'
 import { createRefer, type Located, type Receiver, type TransferDeps } from './refer.ts'
 import { createRinger } from './ring.ts'
-import { calledUser, originOf } from './route.ts'
+import { calledUser, originOf, whereIn } from './route.ts'
 import { createServices } from './services.ts'
 import { type Headers, type Incoming, type Reply, reply, type SrfPort } from './sip.ts'
 import { createSummon } from './summon.ts'
@@ -139,7 +140,12 @@ export function createCalls(deps: CallsDeps): Calls {
     onStray: (req, res) => void stray(req, res),
     keeping: survival.keeping,
   }
-  const ringer = createRinger({ ...deps, srf })
+  const { others, bindings } = deps
+  const where = whereIn(others?.members)
+  const onBindings: OnBindings = listener =>
+    others?.onBindings?.(listener) ?? events.on('registered', ({ aor }) => listener(aor))
+  const comeback = others && createComeback({ ...others, bindings, where, onBindings })
+  const ringer = createRinger({ ...deps, srf, where, comeback })
   const summon = createSummon({ srf, ringer, config, domain })
   const recorder = createCallRecorder({ ...deps, rule: config.record, now, summon })
   const adopt: TransferDeps['adopt'] = (leg, options) => local.adopt(leg, leg.end, options)
@@ -302,6 +308,7 @@ export function createCalls(deps: CallsDeps): Calls {
     async close() {
       closing = true
       survival.close()
+      comeback?.close()
       const open = [...calls.values()]
       for (const call of open) call.end({ status: 503, reason: 'the server stops', result: 'failed' })
       await atMost(closeMs, Promise.all([local.close(), recorder.close(), ...open.map(call => call.done)]))

@@ -37,6 +37,8 @@ export interface ForkUser {
   onUnfit?(branch: Branch): Promise<string> | undefined
   /** The targets for the Contacts of a 3xx; empty: not followed. */
   onRedirect(contacts: string): Promise<Target[]>
+  /** Other targets for one whose connection is gone, or whose node does not answer; `tried` are next hops. */
+  onLost?(target: Target, tried: readonly string[]): Promise<Target[]>
 }
 
 /** The body of every INVITE, or what makes one for each contact: SDP of ours, if it is made later. A Refusal fails that branch alone. */
@@ -60,6 +62,11 @@ export interface Fork {
   cancel(headers: Headers): void
 }
 
+// A connection that is gone (RFC 5626 section 5.3), and a node that is; nobody has seen the INVITE.
+const lost = new Set([430, 503])
+// So often a call follows phones that change their node.
+const mostLost = 5
+
 // Who could take the call, but not with these words.
 const unfit = new Set([415, 488, 606])
 
@@ -70,6 +77,7 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
   const tried = new Set<string>()
   let ended = false
   let redirects = 0
+  let losses = 0
   let looking = 0
   let best: Response | undefined
   let timer: NodeJS.Timeout | undefined
@@ -80,8 +88,9 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
       finish(408)
     }, ringMs)
     for (const target of targets) {
-      if (tried.has(target.uri) || branches.length >= mostForks) continue
-      tried.add(target.uri)
+      const way = `${target.uri} ${target.proxy ?? ''}`
+      if (tried.has(way) || branches.length >= mostForks + losses) continue
+      tried.add(way)
       launch({ target, status: 0, cancelled: false, end: new End(target.profile, target.address) }, headers)
     }
     settle()
@@ -150,19 +159,24 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
       branch.refitted = true
       return void sendWhen(other, branch, withHeaders)
     }
+    if (lost.has(status) && user.onLost && losses < mostLost) {
+      losses++
+      branch.end.close()
+      const ways = branches.filter(one => one.target.aor === branch.target.aor).map(one => one.target.proxy ?? '')
+      return follow(branch, user.onLost(branch.target, ways))
+    }
     const contacts = response.get('Contact')
     if (status >= 300 && status < 400 && contacts !== undefined && redirects < mostRedirects) {
       redirects++
-      return follow(branch, contacts)
+      return follow(branch, user.onRedirect(contacts))
     }
     fail(branch, asBranchStatus(status), response)
   }
 
-  function follow(branch: Branch, contacts: string): void {
+  function follow(branch: Branch, next: Promise<Target[]>): void {
     looking++
-    user
-      .onRedirect(contacts)
-      // A redirection that leads nowhere leaves the branch failed; why is logged by who looked.
+    next
+      // One that leads nowhere leaves the branch failed; why is logged by who looked.
       .catch(() => [])
       .then(targets => {
         looking--

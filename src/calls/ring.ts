@@ -1,11 +1,11 @@
-import type { Members } from '../cluster/members.ts'
 import { Refusal } from '../errors.ts'
 import type { Binding } from '../location/store.ts'
 import type { Logger } from '../log.ts'
 import { splitList } from '../sip/engine/message/syntax.ts'
+import type { Comeback } from './comeback.ts'
 import { type BranchBody, createFork, type Fork, type ForkUser } from './fork.ts'
 import { type Party, readAddress } from './headers.ts'
-import { calledUser, chooseTargets, type Origin, type Target, whereIn } from './route.ts'
+import { calledUser, chooseTargets, type Origin, type Target, type Whereabouts } from './route.ts'
 import type { Headers, SrfPort } from './sip.ts'
 
 export interface RingerDeps {
@@ -16,8 +16,10 @@ export interface RingerDeps {
   find(user: string): Promise<(Party & { enabled: boolean }) | undefined> | (Party & { enabled: boolean }) | undefined
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   bindingsOfGruu?(uri: string): Promise<readonly Binding[] | undefined>
-  /** The other nodes, whose phones are rung over them. */
-  others?: { members: Pick<Members, 'life' | 'find'> } | undefined
+  /** The other nodes, over which their phones are rung. */
+  where: Whereabouts
+  /** Phones of nodes that have just gone; absent without other nodes. */
+  comeback: Comeback | undefined
 }
 
 /** Who rings: what it started is noted in `forks`. */
@@ -34,14 +36,13 @@ export interface Ringer {
     call: Ringing,
     targets: readonly Target[],
     invite: { headers: Headers; body: BranchBody },
-    user: Omit<ForkUser, 'onRedirect'>,
+    user: Omit<ForkUser, 'onRedirect' | 'onLost'>,
   ): Fork
 }
 
 /** Finds people and rings them. */
 export function createRinger(deps: RingerDeps): Ringer {
-  const { srf, config, domain, isOwn } = deps
-  const where = whereIn(deps.others?.members)
+  const { srf, config, domain, isOwn, where, comeback } = deps
 
   async function find(user: string, except?: Origin, uri?: string): Promise<{ callee: Party; targets: Target[] }> {
     const device = uri !== undefined && /;gr\b/.test(uri) ? await deps.bindingsOfGruu?.(uri) : undefined
@@ -50,7 +51,12 @@ export function createRinger(deps: RingerDeps): Ringer {
     const callee = (await deps.find(name)) ?? (await deps.find(name.toLowerCase()))
     if (callee === undefined || !callee.enabled) throw new Refusal('not-found')
     const bindings = device ?? (await deps.bindings(`sip:${callee.user}@${domain}`))
-    const targets = chooseTargets(bindings, { most: config.mostForks, origin: except, where })
+    const choose = (from: readonly Binding[]) => chooseTargets(from, { most: config.mostForks, origin: except, where })
+    let targets = choose(bindings)
+    if (targets.length === 0 && device === undefined && comeback && bindings.some(comeback.isDue)) {
+      const soon = (now: readonly Binding[]) => (choose(now).length > 0 ? choose(now) : undefined)
+      targets = (await comeback.wait(`sip:${callee.user}@${domain}`, soon)) ?? []
+    }
     if (targets.length === 0) throw new Refusal('temporarily-unavailable', 'not registered')
     return { callee, targets }
   }
@@ -78,7 +84,11 @@ export function createRinger(deps: RingerDeps): Ringer {
     find,
     ring(call, targets, { headers, body }, user) {
       const options = { srf, headers, body, ringMs: config.ringSeconds * 1000, ...config, log: call.log }
-      const fork = createFork(options, { ...user, onRedirect: contacts => redirect(call, contacts) })
+      const fork = createFork(options, {
+        ...user,
+        onRedirect: contacts => redirect(call, contacts),
+        ...(comeback === undefined ? {} : { onLost: comeback.elsewhere }),
+      })
       call.forks.push(fork)
       fork.start(targets)
       return fork

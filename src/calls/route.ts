@@ -74,7 +74,8 @@ const isOpen = ({ contact, source }: Binding) => parseUri(contact)?.host === sou
 /**
  * The contacts to ring, best first and at most `most`. A binding is reached over its own flow, or by the first hop of its
  * Path (RFC 3327); more Path hops cannot be preloaded through drachtio-srf, the edge proxy has to know them. Left out is
- * what only its dead node could reach, and a lost flow of a device that has another one (RFC 5626 section 5.3).
+ * what only its dead node could reach, a lost flow of a device that has another one, and all but one of a device's flows
+ * (RFC 5626 section 5.3): the others are tried when that one fails.
  */
 export function chooseTargets(
   bindings: readonly Binding[],
@@ -88,9 +89,17 @@ export function chooseTargets(
     return where(node) !== 'gone' || (protocol === 'udp' && isOpen(binding))
   })
   return reachable
+    .filter(binding => binding === bestFlow(binding, reachable, where))
     .filter(binding => origin === undefined || !isOrigin(binding, origin))
     .slice(0, most)
     .map(binding => targetOf(binding, where))
+}
+
+/** Of the live flows of one device the one to ring: a flow of this node if there is one, else the first. */
+function bestFlow(binding: Binding, all: readonly Binding[], where: Whereabouts): Binding {
+  if (!isOutbound(binding) || binding.path.length > 0 || !isLive(binding, where)) return binding
+  const flows = all.filter(other => other.instance === binding.instance && isOutbound(other) && isLive(other, where))
+  return flows.find(({ node }) => where(node) === 'here') ?? flows[0] ?? binding
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Events } from '../events.ts'
 import type { Binding } from '../location/store.ts'
 import type { Logger } from '../log.ts'
 import type { DialogState, EngineDialogs } from '../sip/dialogs.ts'
+import type { OnBindings } from './comeback.ts'
 import type { Leg } from './leg.ts'
 import type { Whereabouts } from './route.ts'
 import type { LegSnapshot } from './snapshot.ts'
@@ -17,6 +18,8 @@ export interface SeekDeps {
   where: Whereabouts
   domain: string
   events: Events
+  /** Also of bindings that other nodes change; without it only registrations here are heard of. */
+  onBindings?: OnBindings | undefined
 }
 
 /** A phone that is looked for. */
@@ -29,7 +32,7 @@ export interface Wanted {
   /** Its call or meeting is over, or it has come back by itself. */
   ended(): boolean
   /** Tells it over its new way where it is now; the final status. Rejects with a Refusal: it is tried again. */
-  ask(state: DialogState): Promise<number>
+  ask(state: DialogState, way: Way): Promise<number>
   /** It knows its dialog no more (`the connection …`), or did not come back. */
   lost(why: string): void
 }
@@ -52,14 +55,16 @@ interface Sought extends Wanted {
 // So many phones are asked at once; the others wait for their turn.
 const width = 100
 
-export function createSeek({ dialogs, bindings, where, domain, events }: SeekDeps): Seek {
+export function createSeek(deps: SeekDeps): Seek {
+  const { dialogs, bindings, where, domain, events } = deps
   const sought = new Map<string, Set<Sought>>()
   const queue: (() => void)[] = []
   let asking = 0
 
-  const onRegistered = events.on('registered', ({ aor }) => {
+  const lookFor = (aor: string) => {
     for (const one of sought.get(aor) ?? []) void look(one)
-  })
+  }
+  const stop = deps.onBindings?.(lookFor) ?? events.on('registered', ({ aor }) => lookFor(aor))
 
   const aorOf = (leg: Leg) => `sip:${leg.party.user}@${domain}`
 
@@ -88,10 +93,16 @@ export function createSeek({ dialogs, bindings, where, domain, events }: SeekDep
     if (one.trying) return
     one.trying = true
     try {
-      const way = findWay(was.dialog, was.device, await bindings(aorOf(leg)), where)
-      if (one.ended() || leg.ended) return drop(one)
-      if (way === undefined || !(await inTurn(() => go(one, way)))) return
-      drop(one)
+      // A connection that turns out to be gone leaves the others of this device (RFC 5626 section 5.3).
+      for (const failed: string[] = []; ; ) {
+        const way = findWay(was.dialog, was.device, await bindings(aorOf(leg)), where, failed)
+        if (one.ended() || leg.ended) return drop(one)
+        if (way === undefined) return
+        const came = await inTurn(() => go(one, way))
+        if (came === 'reached') return drop(one)
+        if (came === 'later' || way.flow === '') return
+        failed.push(way.flow)
+      }
     } catch (error) {
       if (!(error instanceof Refusal)) log.error({ err: error }, 'a phone that came here was not reached')
       else log.warn({ why: error.message, who: leg.party.user }, 'a phone that came here was not reached')
@@ -101,25 +112,26 @@ export function createSeek({ dialogs, bindings, where, domain, events }: SeekDep
     }
   }
 
-  /** True when the phone was reached, or its leg is over. */
-  async function go(one: Sought, way: Way): Promise<boolean> {
+  /** `reached` also when its leg is over; `lost`: not by this way. */
+  async function go(one: Sought, way: Way): Promise<'reached' | 'later' | 'lost'> {
     const { leg, log } = one
     const isOver = () => leg.ended || one.ended()
     const state = await dialogs.read(leg.id)
-    if (state === undefined || isOver()) return true
+    if (state === undefined || isOver()) return 'reached'
     if (state.target !== way.uri) await dialogs.forget(leg.id)
     await dialogs.install({ ...state, target: way.uri }, way.proxy)
-    const status = await one.ask(state)
-    if (isOver()) return true
+    const status = await one.ask(state, way)
+    if (isOver()) return 'reached'
     const gone = status === 481 || (status === 408 && way.sure)
     if (gone) {
       leg.drop()
       one.lost(`the connection of ${leg.party.user} was lost`)
-      return true
+      return 'reached'
     }
     const answered = status !== 408 && status !== 430 && status < 500
     log.info({ who: leg.party.user, status, sure: way.sure }, answered ? 'phone reached' : 'phone not reached yet')
-    return answered
+    if (answered) return 'reached'
+    return status === 430 || status === 503 ? 'lost' : 'later'
   }
 
   return {
@@ -138,7 +150,7 @@ export function createSeek({ dialogs, bindings, where, domain, events }: SeekDep
       for (const one of sought.get(aorOf(leg)) ?? []) if (one.leg === leg) drop(one)
     },
     close() {
-      onRegistered()
+      stop()
       for (const all of sought.values()) for (const { timer } of all) clearTimeout(timer)
       sought.clear()
     },

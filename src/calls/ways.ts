@@ -11,6 +11,8 @@ export interface Way {
   uri: string
   /** Next hop; undefined: the contact itself. */
   proxy: string | undefined
+  /** The connection that it goes over; '' for the contact itself. */
+  flow: string
   /** Whether the phone itself has chosen this way since; a guess may fail without harm. */
   sure: boolean
 }
@@ -24,17 +26,19 @@ export function findWay(
   device: Device,
   bindings: readonly Binding[],
   where: Whereabouts,
+  /** Flows that were tried already. */
+  failed: readonly string[] = [],
 ): Way | undefined {
   const live = ofDevice({ ...device, contact: device.contact || target }, bindings)
-    .filter(binding => isLive(binding, where))
+    .filter(binding => isLive(binding, where) && !failed.includes(binding.flow))
     .toSorted((a, b) => b.updatedAt - a.updatedAt)
   const here = live.find(({ node }) => where(node) === 'here')
   // The other node may be just about to go, as one that gives its calls away is.
   const direct = source.protocol === 'udp' && parseUri(bytes(target))?.host === source.address
   const binding = here ?? (direct ? undefined : live[0])
-  if (binding === undefined) return direct ? { uri: target, proxy: undefined, sure: false } : undefined
+  if (binding === undefined) return direct ? { uri: target, proxy: undefined, flow: '', sure: false } : undefined
   const { uri, proxy } = targetOf(binding, where)
-  return { uri, proxy, sure: true }
+  return { uri, proxy, flow: binding.flow, sure: true }
 }
 
 /** The bindings of the device; a phone that tells nothing of itself is the only one of its user. */
