@@ -60,6 +60,7 @@ export function attend(deps: AttendantDeps): () => void {
       return null
     }
     await nodes.drain(node)
+    clearTimeout(timer)
     timer = setTimeout(() => {
       mend().catch((error: unknown) => log.error({ err: error }, 'this node could not be told to serve again'))
     }, longestDrainMs)

@@ -137,15 +137,15 @@ export function createDrills(deps: DrillsDeps): Drills {
     }
     cast(wish)
     const look = (await bus.ask(wish.target, 'drill.look', null)) as unknown as Look
-    const people = look.calls + look.meetings
-    if (wish.how === 'kill' && look.replication === 'none' && people > 0 && wish.force !== true) {
+    const { calls, meetings } = look
+    if (wish.how === 'kill' && look.replication === 'none' && calls + meetings > 0 && wish.force !== true) {
       throw new Refusal(
         'request-pending',
-        `cluster.replication is none, so ${people} calls and meetings at ${wish.target} would be lost; wait, drain it, or force it`,
+        `cluster.replication is none, so what goes on at ${wish.target} would be lost (calls: ${calls}, meetings: ${meetings}); wait, drain it, or force it`,
       )
     }
     if (conducting !== undefined) throw new Refusal('request-pending', 'a drill goes on')
-    log.warn({ id: wish.id, how: wish.how, target: wish.target, by: wish.by, from, calls: people }, 'a drill begins')
+    log.warn({ id: wish.id, how: wish.how, target: wish.target, by: wish.by, from, calls, meetings }, 'a drill begins')
     conducting = run(wish).finally(() => {
       conducting = undefined
     })
