@@ -8,6 +8,7 @@ import type { Events, Facts } from '../events.ts'
 import type { MaybePromise } from '../location/store.ts'
 import type { MediaLoad } from '../media/media.ts'
 import type { EngineStats } from '../sip/engine/engine.ts'
+import { countMediaNodes } from './media-metrics.ts'
 
 export interface Metrics {
   readonly contentType: string
@@ -55,6 +56,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   const delay = monitorEventLoopDelay({ resolution: 100 })
   delay.enable()
   const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
+  stops.push(...countMediaNodes(registry, deps.events, deps.mediaLoad))
   addGauges(registry, deps)
   addMedia(registry, deps)
   addCluster(registry, deps)

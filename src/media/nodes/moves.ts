@@ -229,6 +229,8 @@ export function createMoves(deps: MovesDeps): Moves {
   function moveLeg(leg: Carried, to: Host, since = performance.now()): Promise<void> {
     return leg.inTurn(async () => {
       if (leg.released || leg.next !== undefined || leg.at.host === to || leg.at.host.gone) return
+      // Who is still being rung has no dialog yet to be asked in.
+      if (leg.heard === '') return
       await renew(leg, 'moved', [to], since)
     })
   }
