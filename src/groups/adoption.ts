@@ -5,12 +5,15 @@ import type { Seek } from '../calls/seek.ts'
 import type { LegSnapshot } from '../calls/snapshot.ts'
 import type { Home, MeetingsHere } from '../calls/takeover.ts'
 import type { Replaces } from '../calls/transfer.ts'
-import type { Members } from '../cluster/members.ts'
+import type { Way } from '../calls/ways.ts'
+import type { Member, Members } from '../cluster/members.ts'
 import type { Replication, Taken } from '../cluster/replication.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
+import { parseNameAddr } from '../sip/engine/message/message.ts'
+import { parseUri } from '../sip/engine/message/uri.ts'
 import type { Meeting } from './meeting.ts'
 import type { Participant } from './participant.ts'
 import {
@@ -68,9 +71,13 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
   const { replication, dialogs, members, seek, log } = deps
   /** What is ours and not here yet, by its item. */
   const waiting = new Map<string, Taken>()
+  /** The life over which a member is reached, where the dialog itself does not tell. */
+  const over = new WeakMap<LocalDialog, string>()
   const restoring = new Map<string, Promise<Meeting | undefined>>()
   const stops = [
-    members.onDeath(({ life, node }) => {
+    members.onDeath(dead => {
+      seekLost(dead).catch((error: unknown) => log.error({ err: error }, 'members were not looked for'))
+      const { life, node } = dead
       // Also where `lazy` is the rule a group may want more.
       if (replication.strategy === 'none') return
       adopt(life).catch((error: unknown) => log.error({ err: error, node }, 'meetings could not be taken over'))
@@ -85,6 +92,42 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
     const ids = meeting.people.map(({ dialog }) => dialog.id)
     meeting.lose()
     for (const id of ids) dialogs.forget(id).catch((error: unknown) => log.error({ err: error }, 'not forgotten'))
+  }
+
+  /** Members of meetings here that were reached over a node which is gone; their media goes on. */
+  async function seekLost({ life, sip }: Member): Promise<void> {
+    const at = parseUri(sip)
+    for (const meeting of [...deps.list()]) {
+      for (const one of meeting.people) {
+        const { dialog } = one
+        const state = one.away || dialog.ended ? undefined : await dialogs.read(dialog.id)
+        if (state === undefined) continue
+        const [route] = state.routes
+        const first = route === undefined ? undefined : parseNameAddr(route).uri
+        const recorded = first !== undefined && first.host === at?.host && first.port === at.port
+        if (!recorded && over.get(dialog) !== life) continue
+        void seek.seek({
+          ...{ leg: dialog.dialog, was: { dialog: state, device: dialog.dialog.device }, log: meeting.log },
+          seconds: state.session?.interval ?? deps.sessionExpires,
+          ended: () => dialog.ended || one.dialog !== dialog,
+          ask: async (_state, way) => {
+            noteWay(dialog, way)
+            if (one.profile === 'webrtc' && one.aware) return rejoin(one, dialog)
+            // Refused for now, it is asked again when it registers.
+            return (await dialog.renegotiate()) ? 200 : 503
+          },
+          lost: why => void dialog.bye({}, why),
+        })
+        dialog.once('ended', () => seek.forget(dialog.dialog))
+      }
+    }
+  }
+
+  /** Remembers the node that requests to a member go over. */
+  function noteWay(dialog: LocalDialog, { proxy }: Way): void {
+    const node = /;node=([^;]*)/.exec(proxy ?? '')?.[1]
+    if (node === undefined) over.delete(dialog)
+    else over.set(dialog, node)
   }
 
   async function adopt(life: string): Promise<number> {
@@ -199,7 +242,10 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
       log: meeting.log,
       seconds: browser ? browserSeconds : Math.min(session, phoneSeconds),
       ended: () => dialog.ended || !one.away || one.dialog !== dialog,
-      ask: () => (browser && one.aware ? rejoin(one, dialog) : dialog.bring()),
+      ask(_state, way) {
+        noteWay(dialog, way)
+        return browser && one.aware ? rejoin(one, dialog) : dialog.bring()
+      },
       lost: why => void dialog.bye({}, why),
     })
     dialog.once('ended', () => seek.forget(dialog.dialog))

@@ -179,7 +179,7 @@ test('the node that has the meeting is killed: it goes on at the other one, with
   assert.equal(now?.id, before?.id)
   assert.deepEqual(now?.members.map(({ id, user }) => `${id} ${user}`).toSorted(), ['1 mum', '2 dad', '3 kid'])
   for (const one of [mum, dad, kid]) await one.hangUp()
-  await noMeetings2(pair.b)
+  await isQuiet(pair.b)
   await pair.restart(pair.a)
 })
 
@@ -197,10 +197,27 @@ test('the node that only passed is killed: who came through it is heard, and rea
   await dad.hangUp()
   await until(async () => (await meetings(pair.a))[0]?.members.length === 1)
   await mum.hangUp()
-  await noMeetings2(pair.a)
+  await isQuiet(pair.a)
   await pair.restart(pair.b)
 })
 
-async function noMeetings2(node: TestServer): Promise<void> {
+test('a browser that came through the node that dies is told to come by a new way, and its media goes on', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad', true)]
+  assert.equal((await mum.call('family')).status, 200)
+  assert.equal((await dad.call('family', ['Vaartha-Mesh: 0'])).status, 200)
+  await sizesAre([[2], []])
+  await pair.b.kill()
+  await dad.turnTo(pair.a)
+  await dad.until(() => dad.told.some(one => one['rejoin'] === true), 'the wish to come anew')
+  assert.equal((await dad.comeBack('family', ['Vaartha-Mesh: 0'])).status, 200)
+  const [now] = await meetings(pair.a)
+  assert.deepEqual(now?.members.map(({ id, user }) => `${id} ${user}`).toSorted(), ['1 mum', '2 dad'])
+  await dad.hangUp()
+  await mum.hangUp()
+  await isQuiet(pair.a)
+  await pair.restart(pair.b)
+})
+
+async function isQuiet(node: TestServer): Promise<void> {
   await until(async () => (await meetings(node)).length === 0, 8000)
 }

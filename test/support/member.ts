@@ -64,6 +64,8 @@ export class Member {
   ended = true
   byeReason = ''
   contact = ''
+  /** What it registers; a GRUU is for others. */
+  #bound = ''
   readonly #options: MemberOptions
   readonly #instance = randomUUID()
   readonly #waiting = new Set<() => void>()
@@ -123,8 +125,9 @@ export class Member {
   async #register(): Promise<void> {
     const about = { callId: unique(), ours: `<${this.#aor}>;tag=${unique()}`, theirs: `<${this.#aor}>` }
     const instance = this.#options.browser ? `;+sip.instance="<urn:uuid:${this.#instance}>";reg-id=1` : ''
+    if (!this.contact.includes(';gr')) this.#bound = this.contact
     const answer = await this.#ask('REGISTER', `sip:${this.#options.server.domain}`, about, {
-      contact: `<${this.contact}>${instance}`,
+      contact: `<${this.#bound}>${instance}`,
       headers: ['Expires: 600', 'Supported: gruu, outbound, path'],
     })
     if (answer.status !== 200) throw new Error(`${this.user}: REGISTER ${answer.status}`)
