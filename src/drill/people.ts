@@ -1,7 +1,7 @@
 import type { Accounts } from '../accounts/accounts.ts'
 import type { Limits } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
-import { createTestPhone, type TestPhone } from './phone.ts'
+import type { TestPhone } from './phone.ts'
 
 /** Where test phones get their accounts. */
 export interface People {
@@ -24,6 +24,7 @@ const displayName = 'Drill'
 export function createPeople({ accounts, forget, domain, limits }: PeopleDeps): People {
   return {
     async hire(id, count) {
+      const { createTestPhone } = await import('./phone.ts')
       const phones: TestPhone[] = []
       for (let at = 1; at <= count; at++) {
         const { account, password } = await accounts.add({ user: `drill-${id}-${at}`, domain, displayName })
