@@ -41,12 +41,13 @@ export function installRoutes(deps: RouteDeps): void {
   const { srf, auth, registrar, calls, groups, domain, log } = deps
 
   on('register', register)
-  on('invite', invite)
   on('options', options)
   for (const method of ['bye', 'update', 'info', 'notify', 'refer', 'prack', 'message'] as const)
     on(method, inDialogOnly)
   on('subscribe', subscribe)
   on('publish', async () => refuse489())
+  // The last one: before it the engine asks everybody to come back.
+  on('invite', invite)
 
   async function register(req: Request, res: Response): Promise<void> {
     const who = await prove(req, 'www')

@@ -109,19 +109,21 @@ export function createCore(deps: CoreDeps): Core {
   function refuseUnrouted(transaction: ServerTransaction): void {
     const { method, toTag } = transaction.request
     const wire = deps.wire()
-    if (toTag !== undefined) {
-      reject(transaction, 481)
+    const verbs = wire.routes.verbs()
+    // One that takes no calls yet is still being started: whoever asks now is to ask another server, or to come back.
+    if (!wire.connected() || !verbs.includes('invite')) {
+      reject(transaction, 503)
       return
     }
-    if (!wire.connected()) {
-      reject(transaction, 503)
+    if (toTag !== undefined) {
+      reject(transaction, 481)
       return
     }
     if (!methods.has(method)) {
       reject(transaction, 501)
       return
     }
-    const allow = wire.routes.verbs().filter(verb => !verb.startsWith('cdr:'))
+    const allow = verbs.filter(verb => !verb.startsWith('cdr:'))
     reject(transaction, 405, undefined, {
       Allow: [...allow.map(verb => verb.toUpperCase()), 'ACK', 'CANCEL'].join(', '),
     })
