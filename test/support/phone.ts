@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { digestHeader } from './digest.ts'
 import { type Peer, type Received, sipResponse, tagIn, unique } from './sip-peer.ts'
 
 // A phone that knows its password, on any peer; a test says what it does.
@@ -29,8 +29,6 @@ export interface PhoneOptions {
   /** Where its RTP comes from and goes to; PCMU. */
   rtpPort?: number
 }
-
-const md5 = (text: string) => createHash('md5').update(text).digest('hex')
 
 export function createPhone({
   peer,
@@ -70,17 +68,8 @@ export function createPhone({
     )
   }
 
-  function prove(method: string, uri: string, response: Received): string {
-    const proxy = response.status === 407
-    const challenge = response
-      .all(proxy ? 'Proxy-Authenticate' : 'WWW-Authenticate')
-      .find(value => value.includes('algorithm=MD5'))!
-    const [realm, nonce, opaque] = ['realm', 'nonce', 'opaque'].map(
-      name => new RegExp(`${name}="([^"]*)"`).exec(challenge)?.[1] ?? '',
-    )
-    const proof = md5(`${md5(`${user}:${realm}:${password}`)}:${nonce}:00000001:c:auth:${md5(`${method}:${uri}`)}`)
-    return `${proxy ? 'Proxy-' : ''}Authorization: Digest username="${user}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${proof}", algorithm=MD5, cnonce="c", opaque="${opaque}", qop=auth, nc=00000001`
-  }
+  const prove = (method: string, uri: string, response: Received) =>
+    digestHeader(response, { method, uri }, { user, password })
 
   const final = (callId: string, ms?: number) =>
     peer.wait(m => m.status >= 200 && m.header('Call-ID') === callId && m.header('CSeq') === `${sequence} REGISTER`, ms)
