@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
-import { type CallsUnderTest, createSide, domain, hangUp, type Side, sdp, startCalls } from '../support/calls.ts'
+import { type CallsUnderTest, createSide, domain, hangUp, Side, sdp, startCalls } from '../support/calls.ts'
 import { startMedia, type TestMedia } from '../support/media-room.ts'
 
 // Calls whose media passes this server, with the real media room, between phones that a test plays by hand: who gets which
@@ -384,4 +384,44 @@ test('a phone transfers a phone to a page that hangs up in that moment: the phon
   await failed(alice)
   await idle()
   await hangUp(alice, bob)
+})
+
+test('of two pages one comes to the server and the other does not: they go back to the direct way', async () => {
+  const [alice, bob] = [await side('alice', 'ws'), await side('bob', 'ws')]
+  const able = { headers: ['Supported: replaces'] }
+  alice.say('INVITE', { body: web('actpass'), ...able })
+  const invite = await bob.invited()
+  bob.answer(invite, 200, { body: web('active') })
+  await bob.peer.request('ACK')
+  alice.learn(await alice.peer.status(200))
+  alice.say('ACK', { sequence: alice.sequence })
+  await until(() => under.calls.list()[0]?.state === 'answered')
+  const bringing = assert.rejects(under.calls.relay(under.calls.list()[0]!.id), /bob did not follow/)
+  const summons = await alice.peer.request('INVITE')
+  assert.equal(summons.header('Replaces').split(';')[0], alice.callId)
+  assert.match(summons.header('Require'), /replaces/)
+  // Its new dialog, in place of the one that ends.
+  const come = new Side(alice.peer, 'alice')
+  come.answer(summons, 200, { body: web('active', { to: summons.body }) })
+  await alice.peer.request('ACK')
+  alice.answer(await alice.peer.request('BYE'), 200)
+  bob.answer(await bob.peer.request('INVITE'), 488)
+  await bob.peer.request('ACK')
+  // Who has come makes a new description, and who has stayed answers that.
+  const ask = await alice.peer.request('INVITE')
+  assert.equal(ask.body, '')
+  const offer = web('actpass', { ufrag: 'efgh' })
+  come.answer(ask, 200, { body: offer })
+  const asked = await bob.peer.request('INVITE')
+  assert.equal(asked.body, offer)
+  const answer = web('active', { ufrag: 'ijkl' })
+  bob.answer(asked, 200, { body: answer })
+  await bob.peer.request('ACK')
+  assert.equal((await alice.peer.request('ACK')).body, answer)
+  await bringing
+  await idle()
+  assert.equal(under.calls.list()[0]?.state, 'answered')
+  bob.say('BYE')
+  come.answer(await alice.peer.request('BYE'), 200)
+  await bob.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
 })
