@@ -25,6 +25,8 @@ export interface Anchored {
   peerOf(leg: Leg): Leg | undefined
   end(how: { status: number; reason: string; cause?: Headers }): void
   fail(error: unknown): void
+  /** Something is not as it was kept. */
+  touch?(): void
 }
 
 /** The contacts that can be rung now. Throws Refusal: 503 with the reason when all need a part of the server that is not there. */
@@ -109,6 +111,7 @@ export function acknowledge(call: Anchored, caller: Leg, leg: Leg, answer: Messa
     leg.localSdp = await anchor.answer(leg.end, leg.remoteSdp, caller.end)
     ack({ body: leg.localSdp, headers: { 'Content-Type': 'application/sdp' } })
     await anchor.connect(caller.end, leg.end)
+    call.touch?.()
   }
   done().catch((error: unknown) => {
     ack()

@@ -83,7 +83,9 @@ export class Leg {
     if (req.method === 'ACK') {
       const onAck = this.onAck
       this.onAck = undefined
-      return onAck?.(req)
+      onAck?.(req)
+      // It brought the answer to a late offer.
+      return onAck && this.owner.touch?.()
     }
     this.owner.onRequest(this, req, res)
   }

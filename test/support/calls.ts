@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type Srf from 'drachtio-srf'
 import { type Calls, createCalls } from '../../src/calls/calls.ts'
 import type { Others } from '../../src/calls/survival.ts'
@@ -266,3 +267,25 @@ export async function hangUp(from: Side, to: Side): Promise<void> {
   to.answer(await to.peer.request('BYE'), 200)
   await from.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
 }
+
+/** Waits for the NOTIFY with that status and answers it. */
+export async function notified(referrer: Side, status: number): Promise<string> {
+  const notify = await referrer.peer.request('NOTIFY')
+  referrer.answer(notify, 200)
+  assert.match(notify.body, new RegExp(`^SIP/2.0 ${status} `))
+  assert.match(notify.header('Event'), /^refer;id=\d+$/)
+  assert.match(notify.header('Content-Type'), /^message\/sipfrag/)
+  assert.match(notify.header('Subscription-State'), status >= 200 ? /^terminated/ : /^active/)
+  return notify.body
+}
+
+/** Answers the next request of that method with 200; its body. */
+export async function accept(side: Side, method: string, body = ''): Promise<string> {
+  const request = await side.peer.request(method)
+  side.answer(request, 200, { body })
+  if (method === 'INVITE') await side.peer.request('ACK')
+  return request.body
+}
+
+/** The Replaces value that names a side's dialog, as whoever else receives it sees it. */
+export const replaces = (side: Side) => `${side.callId};to-tag=${side.theirs};from-tag=${side.ours}`

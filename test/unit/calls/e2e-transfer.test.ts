@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
-import { type CallsUnderTest, connect, createSide, hangUp, type Side, sdp, startCalls } from '../../support/calls.ts'
+import {
+  accept,
+  type CallsUnderTest,
+  connect,
+  createSide,
+  hangUp,
+  notified,
+  replaces,
+  type Side,
+  sdp,
+  startCalls,
+} from '../../support/calls.ts'
 
 // Transfers and pick-ups between raw UDP phones, on the real engine.
 
@@ -24,26 +35,6 @@ async function side(user: string, bound = true): Promise<Side> {
   return one
 }
 
-/** Waits for the NOTIFY with that status and answers it. */
-async function notified(referrer: Side, status: number): Promise<string> {
-  const notify = await referrer.peer.request('NOTIFY')
-  referrer.answer(notify, 200)
-  assert.match(notify.body, new RegExp(`^SIP/2.0 ${status} `))
-  assert.match(notify.header('Event'), /^refer;id=\d+$/)
-  assert.match(notify.header('Content-Type'), /^message\/sipfrag/)
-  assert.match(notify.header('Subscription-State'), status >= 200 ? /^terminated/ : /^active/)
-  return notify.body
-}
-
-async function accept(side: Side, method: string, body = ''): Promise<string> {
-  const request = await side.peer.request(method)
-  side.answer(request, 200, { body })
-  if (method === 'INVITE') await side.peer.request('ACK')
-  return request.body
-}
-
-/** The Replaces value that names a side's dialog, as whoever else receives it sees it. */
-const replaces = (side: Side) => `${side.callId};to-tag=${side.theirs};from-tag=${side.ours}`
 const lastChange = () => under.facts.filter(f => f.name === 'callChanged').at(-1)?.fact as { change: string }
 
 test('blind transfer by the callee: the caller hears the target, the referrer is released', async () => {
