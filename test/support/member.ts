@@ -298,6 +298,16 @@ export class Member {
     })
   }
 
+  /** The longest time since `from` in which a tone was not heard, in ms. */
+  longestWithout(hz: number, from: number): number {
+    const heard = (this.#rtp?.sounds() ?? []).filter(({ at, payload }) => {
+      const samples = Float32Array.from(payload, byte => sampleOf('PCMU', byte) / 32768)
+      return at > from && shareOf({ rate: 8000, samples }, hz) > 0.1
+    })
+    const times = [from, ...heard.map(({ at }) => at), performance.now()]
+    return Math.round(Math.max(...times.slice(1).map((at, n) => at - times[n]!)))
+  }
+
   /** Resolves when these tones are heard at once, and none of the others. */
   async hears(tones: readonly number[], { not = [] as readonly number[], ms = 10_000 } = {}): Promise<void> {
     const least = 0.2 / Math.max(1, tones.length)
