@@ -24,7 +24,7 @@ export interface Lab {
   readonly hosts: Record<HostName, LabHost>
   /** What `from` sends does not reach `to` any more. */
   block(from: HostName, to: HostName): Promise<void>
-  /** Every host loses so much of what comes to it over the network. */
+  /** Every host loses so much of what comes to it over the network, and phones also of the sound of each other. */
   lose(percent: number): Promise<void>
   /** All reaches all again. */
   heal(): Promise<void>
@@ -97,13 +97,15 @@ export async function theLab(): Promise<Lab> {
     await filter(host, 'add', 'table', 'inet', 'lab')
     await filter(host, 'add', 'chain', 'inet', 'lab', 'in', '{ type filter hook input priority 0 ; }')
   }
-  const drop = (host: LabHost, ...what: string[]) =>
-    filter(host, 'add', 'rule', 'inet', 'lab', 'in', 'iifname', 'eth0', ...what, 'drop')
+  const drop = (host: LabHost, device: string, ...what: string[]) =>
+    filter(host, 'add', 'rule', 'inet', 'lab', 'in', 'iifname', device, ...what, 'drop')
   return {
     hosts,
-    block: (from, to) => drop(hosts[to], 'ip', 'saddr', addresses[from]),
+    block: (from, to) => drop(hosts[to], 'eth0', 'ip', 'saddr', addresses[from]),
     async lose(percent) {
-      for (const host of Object.values(hosts)) await drop(host, 'numgen', 'random', 'mod', '100', '<', String(percent))
+      const part = ['numgen', 'random', 'mod', '100', '<', String(percent)]
+      for (const host of Object.values(hosts)) await drop(host, 'eth0', ...part)
+      await drop(hosts.phones, 'lo', 'udp', 'dport', '20000-29999', ...part)
     },
     async heal() {
       for (const host of Object.values(hosts)) await filter(host, 'flush', 'chain', 'inet', 'lab', 'in')

@@ -142,6 +142,7 @@ export async function startVaartha(options: TestServerOptions = {}): Promise<Tes
       const token = readFileSync(join(folder, 'admin.token'), 'utf8').trim()
       const answer = await fetch(`http://${place.address}:${http}${path}`, {
         method,
+        signal: AbortSignal.timeout(15_000),
         headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
         ...(body && { body: JSON.stringify(body) }),
       })

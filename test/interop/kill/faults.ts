@@ -8,6 +8,8 @@ export interface Fault {
   readonly name: string
   /** Node `a` is gone or must count as gone: its calls are to be at `b`. */
   readonly moves: boolean
+  /** Packets get lost, so it is said which part of the sound was missing, and phones that send again make the new call. */
+  readonly lossy?: true
   /** Before the calls. */
   prepare?(ground: Ground): Promise<void>
   /** Breaks it, and gives how it is mended. */
@@ -67,6 +69,7 @@ const apart = (one: Name, other: Name): [Name, Name][] => [
 const lossy: Fault = {
   name: '10 % packet loss throughout',
   moves: false,
+  lossy: true,
   async hit({ lab }) {
     await lab.lose(10)
     return () => lab.heal()

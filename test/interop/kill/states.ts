@@ -184,10 +184,10 @@ const meeting: State = {
       ids: await meetingsAt(ground.pair.a),
       heard,
       async finish(ms) {
-        for (const phone of phones) await phone.command('hangup')
         const { a, b } = ground.pair
-        const left = async () => (await Promise.all([a, b].map(node => meetingsAt(node).catch(() => [])))).flat()
-        await until(async () => (await left()).length === 0, ms)
+        const node = (await meetingsAt(b)).length > 0 ? b : a
+        for (const phone of phones) await phone.command('hangup')
+        await until(async () => (await meetingsAt(node)).length === 0, ms)
       },
     }
   },

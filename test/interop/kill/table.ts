@@ -15,6 +15,8 @@ export interface Result {
   taken: number | undefined
   /** Seconds; undefined where no sound is judged. */
   gap: number | undefined
+  /** Which part of the sound was missing, where packets get lost. */
+  part: number | undefined
   lost: number
   /** Seconds until a new call has passed. */
   next: number
@@ -22,8 +24,13 @@ export interface Result {
 
 const seconds = (value: number | undefined) => (value === undefined ? '–' : `${value.toFixed(1)} s`)
 
-export function lineOf({ fault, state, left, taken, gap, lost, next }: Result): string {
-  const silent = gap !== undefined && gap < 0.3 ? 'none' : seconds(gap)
+export function lineOf({ fault, state, left, taken, gap, part, lost, next }: Result): string {
+  const silent =
+    part !== undefined
+      ? `${Math.round(part * 100)} % of the sound`
+      : gap !== undefined && gap < 0.3
+        ? 'none'
+        : seconds(gap)
   return `| ${fault} | ${state} | 1 | ${left ? 1 : 0} | ${seconds(taken)} | ${silent} | ${lost} | ${seconds(next)} |`
 }
 
