@@ -21,11 +21,14 @@ export interface Reach {
   bring(call: Call, snapshot: CallSnapshot): Promise<void>
   /** Looks for one phone of a call that was here all the time, since the node that had its connection is gone. */
   seek(call: Call, leg: Leg, was: LegSnapshot): Promise<void>
+  /** The life of another node over whose connection this phone was reached last, as a Route says it. */
+  wayOf(leg: Leg): string | undefined
   /** Waits no longer for the phones of a call. */
   forget(call: Call): void
 }
 
 export function createReach({ seek, config }: ReachDeps): Reach {
+  const ways = new WeakMap<Leg, string | undefined>()
   const look = (call: Call, leg: Leg, was: LegSnapshot) =>
     seek.seek({
       leg,
@@ -33,7 +36,8 @@ export function createReach({ seek, config }: ReachDeps): Reach {
       log: call.log,
       seconds: was.dialog.session?.interval ?? config.sessionExpires,
       ended: () => call.ended,
-      async ask(state) {
+      async ask(state, way) {
+        ways.set(leg, /;node=([^;]+)/.exec(way.proxy ?? '')?.[1])
         const status = was.anchored ? await bringMedia(call, leg) : await tell(call, leg, state)
         call.touch()
         return status
@@ -50,6 +54,7 @@ export function createReach({ seek, config }: ReachDeps): Reach {
       await Promise.all(legs)
     },
     seek: look,
+    wayOf: leg => ways.get(leg),
     forget(call) {
       for (const leg of call.legs) seek.forget(leg)
     },

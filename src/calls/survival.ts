@@ -5,11 +5,11 @@ import type { Replication } from '../cluster/replication.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
+import { parseNameAddr } from '../sip/engine/message/message.ts'
 import { parseUri } from '../sip/engine/message/uri.ts'
 import type { Call } from './call.ts'
 import type { OnBindings } from './comeback.ts'
 import type { CallContext } from './context.ts'
-import { readAddress } from './headers.ts'
 import { heirOf } from './heir.ts'
 import { createKeeping, type Keeper, keepsNothing, legSnapshot } from './keeping.ts'
 import { createPass } from './pass.ts'
@@ -94,13 +94,15 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   }
 
   /** Phones of our own calls that we reached over a dead node are looked for as if their calls had come from there. */
-  async function seekLost({ sip }: Member, calls: ReadonlyMap<string, Call>): Promise<void> {
-    const host = parseUri(sip)?.host
+  async function seekLost({ life, sip }: Member, calls: ReadonlyMap<string, Call>): Promise<void> {
+    const at = parseUri(sip)
     for (const call of [...calls.values()]) {
       for (const leg of call.legs) {
         const state = leg.ended ? undefined : await dialogs.read(leg.id)
-        const route = state?.routes[0] ?? ''
-        if (host === undefined || readAddress(route)?.host !== host || state === undefined) continue
+        const route = state?.routes[0]
+        const first = route === undefined ? undefined : parseNameAddr(route).uri
+        const recorded = first !== undefined && first.host === at?.host && first.port === at.port
+        if (state === undefined || !(recorded || reach.wayOf(leg) === life)) continue
         await reach.seek(call, leg, { ...legSnapshot(leg, state), anchored: false })
       }
     }
