@@ -128,5 +128,9 @@ export function nameOf({ callId, localTag, remoteTag }: DialogState): string {
 export function legSnapshot(leg: Leg, dialog: DialogState): LegSnapshot {
   const { party, device, end, allow, localSdp, remoteSdp } = leg
   const { profile, address } = end
-  return { party, device, profile, address, anchored: end.leg !== undefined, allow, localSdp, remoteSdp, dialog }
+  return {
+    ...{ party, device, profile, address, anchored: end.leg !== undefined, allow, localSdp, remoteSdp, dialog },
+    ...(leg.knowsReplaces ? { knowsReplaces: true } : {}),
+    ...(leg.isWebPhone ? { isWebPhone: true } : {}),
+  }
 }

@@ -185,9 +185,9 @@ export class Leg {
 
 /** A leg of another node's call, in whose engine its dialog has been installed. */
 export function restoreLeg(srf: SrfPort, owner: LegOwner, snapshot: LegSnapshot, end: End): Leg {
-  const { party, device, allow, localSdp, remoteSdp, dialog } = snapshot
+  const { party, device, allow, knowsReplaces = false, isWebPhone = false, localSdp, remoteSdp, dialog } = snapshot
   const leg = new Leg(srf, owner, party, dialog.id, end)
-  Object.assign(leg, { device, allow, localSdp, remoteSdp, confirmed: true })
+  Object.assign(leg, { device, allow, knowsReplaces, isWebPhone, localSdp, remoteSdp, confirmed: true })
   leg.called = dialog.caller
   leg.toTag = dialog.caller ? dialog.remoteTag : dialog.localTag
   return leg

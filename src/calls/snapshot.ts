@@ -28,6 +28,10 @@ export interface LegSnapshot {
   anchored: boolean
   /** Methods that it allows; '' when it did not say. */
   allow: string
+  /** It takes an INVITE in place of its dialog (RFC 3891). */
+  knowsReplaces?: boolean
+  /** It is our own web phone, which is told of recordings. */
+  isWebPhone?: boolean
   /** What we told it last, and what it told us. */
   localSdp: string
   remoteSdp: string
@@ -104,7 +108,13 @@ export function unpack(text: string): unknown {
 export const isReadable = (written: unknown) => written === version || written === version + 1
 
 export type Shape = {
-  readonly [key: string]: 'string' | 'number' | 'boolean' | 'list' | 'object' | `${'string' | 'number' | 'object'}?`
+  readonly [key: string]:
+    | 'string'
+    | 'number'
+    | 'boolean'
+    | 'list'
+    | 'object'
+    | `${'string' | 'number' | 'boolean' | 'object'}?`
 }
 
 const callShape: Shape = {
@@ -113,7 +123,7 @@ const callShape: Shape = {
 } // biome-ignore format: one table
 const legShape: Shape = {
   party: 'object', device: 'object', profile: 'string', address: 'string', anchored: 'boolean', allow: 'string',
-  localSdp: 'number', remoteSdp: 'number', dialog: 'object',
+  knowsReplaces: 'boolean?', isWebPhone: 'boolean?', localSdp: 'number', remoteSdp: 'number', dialog: 'object',
 } // biome-ignore format: one table
 export const dialogShape: Shape = {
   id: 'string', caller: 'boolean', callId: 'string', local: 'string', remote: 'string', localTag: 'string',

@@ -93,6 +93,7 @@ test('what is written can be read again', () => {
     if (round % 7 === 0) delete first.dialog.localSdp
     if (round % 11 === 0) first.device = { contact: '' }
     if (round % 4 === 0) first.dialog.localSdp = phoneSdp(1)
+    if (round % 9 === 0) Object.assign(first, { knowsReplaces: true, isWebPhone: true })
     before.held = round % 2 === 0
     first.anchored = round % 8 === 0
     first.party = { user: 'ä"\\', displayName: randomBytes(9).toString('latin1'), hidden: true }
