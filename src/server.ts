@@ -22,6 +22,7 @@ import { createEvents, type Events } from './events.ts'
 import { createGroups, type Groups } from './groups/groups.ts'
 import { createSqlGroups } from './groups/groups-sql.ts'
 import { createRecordings, dropFiles } from './groups/recorder.ts'
+import { closeUnfinished } from './groups/unfinished.ts'
 import { type Http, startHttp } from './http/http.ts'
 import { createOwnState, type ServerInfo } from './http/own-state.ts'
 import { otherPlaces, placesOf, serviceList } from './http/places.ts'
@@ -206,6 +207,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
     }),
   )
   const media = await openMedia({ config, data, addresses, cluster, srf: link.srf, events, log, own })
+  await closeUnfinished({ database, directory: data.path('recordings'), log: log.child({ room: 'groups' }) })
   const recordings = createRecordings({ database, media, directory: data.path('recordings'), now: Date.now })
   const meetings: MeetingsHere = { take: taken => groups.here.take(taken), find: wanted => groups.here.find(wanted) }
   const bindings = (aor: string) => registrar.bindings(aor)

@@ -210,7 +210,7 @@ export class Meeting {
   /** All whom another node has left are taken in. */
   goOn(record: boolean): void {
     this.shape.check()
-    if (record) this.record('')
+    if (record) this.record('', true)
     this.#deps.keep(this)
     this.lookEmpty()
   }
@@ -258,10 +258,10 @@ export class Meeting {
     this.#show()
   }
 
-  /** Begins to record, after a tone that everybody hears. */
-  record(by: string): void {
+  /** Begins to record, after a tone that everybody hears; not where they have heard it on another node. */
+  record(by: string, heard = false): void {
     if (this.recording || this.ended) return
-    void this.#taping.start(wanted => this.#tape(wanted)).then(error => error && this.#noTape(error))
+    void this.#taping.start(wanted => this.#tape(wanted, heard)).then(error => error && this.#noTape(error))
     this.#changed('recording', by)
     // The server hears the meeting only on the SFU.
     this.shape.check()
@@ -279,10 +279,10 @@ export class Meeting {
     this.#show()
   }
 
-  async #tape(wanted: () => boolean): Promise<Tape | undefined> {
+  async #tape(wanted: () => boolean, heard: boolean): Promise<Tape | undefined> {
     const room = await this.#room.open()
     await this.shape.onSfu()
-    await this.#tones.playOut({ room }, 'recording')
+    if (!heard) await this.#tones.playOut({ room }, 'recording')
     return !wanted() ? undefined : this.#deps.record({ room, meeting: this.id, address: this.uri, people: this.#were })
   }
 

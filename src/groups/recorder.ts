@@ -7,6 +7,7 @@ import type { Database } from '../database/database.ts'
 import type { RecordingsTable } from '../database/migrations.ts'
 import { Refusal } from '../errors.ts'
 import type { Media, RecordedFile } from '../media/media.ts'
+import { noteBegun } from './unfinished.ts'
 
 /** A recording that is over. Times are ISO 8601, UTC; file names are without directory. */
 export interface Recording {
@@ -57,7 +58,9 @@ export function createRecordings(deps: {
       await mkdir(directory, { recursive: true, mode: 0o700 })
       const id = randomBytes(8).toString('hex')
       const began = now()
+      const started = new Date(began).toISOString()
       const finish = await media.record(room, { directory, name: id, perSpeaker: true })
+      const note = await noteBegun(directory, { id, meeting, address, started }, people)
       let stopped: Promise<void> | undefined
       const stop = async () => {
         const files = await finish()
@@ -66,7 +69,7 @@ export function createRecordings(deps: {
           id,
           meeting,
           address,
-          started: new Date(began).toISOString(),
+          started,
           ended: new Date(ended).toISOString(),
           seconds: Math.round((ended - began) / 1000),
           people: JSON.stringify([...people]),
@@ -74,6 +77,7 @@ export function createRecordings(deps: {
           node: '',
         }
         await query.insertInto('recordings').values(row).execute()
+        await note.remove()
       }
       return { stop: () => (stopped ??= stop()) }
     },
