@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { type Member, openMember } from '../support/member.ts'
 import { type Pair, startPair, until } from '../support/pair.ts'
@@ -8,8 +10,17 @@ import type { TestServer } from '../support/server.ts'
 
 interface Seen {
   id: string
+  recording: boolean
   address: string
   members: { id: number; user: string; muted: boolean; profile: string }[]
+}
+
+interface Recorded {
+  meeting: string
+  node: string
+  seconds: number
+  people: string[]
+  files: { speaker: string }[]
 }
 
 const tones = { mum: 500, dad: 700, kid: 900, aunt: 1100 } as const
@@ -199,6 +210,33 @@ test('the node that only passed is killed: who came through it is heard, and rea
   await mum.hangUp()
   await isQuiet(pair.a)
   await pair.restart(pair.b)
+})
+
+test('a recorded meeting whose node is killed is recorded on, and no part of it is lost', async t => {
+  const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
+  for (const one of [mum, dad]) assert.equal((await one.call('family')).status, 200)
+  assert.equal(await mum.info({ do: 'record' }), 200)
+  // A page of sound is written each second.
+  const sizes = () => {
+    const directory = join(pair.a.data, 'recordings')
+    const files = existsSync(directory) ? readdirSync(directory) : []
+    return files.filter(file => file.endsWith('.opus')).map(file => statSync(join(directory, file)).size)
+  }
+  await until(() => sizes().some(size => size > 1000), 15_000)
+  await pair.a.kill()
+  for (const one of [mum, dad]) await one.turnTo(pair.b)
+  await until(async () => (await meetings(pair.b))[0]?.recording === true, 15_000)
+  await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  for (const one of [mum, dad]) await one.hangUp()
+  await isQuiet(pair.b)
+  await pair.restart(pair.a)
+  const recordings = (node: TestServer) => node.api<Recorded[]>('/api/recordings')
+  for (const node of [pair.a, pair.b]) await until(async () => (await recordings(node)).length === 2, 15_000)
+  const parts = await recordings(pair.a)
+  assert.equal(parts[0]?.meeting, parts[1]?.meeting)
+  assert.deepEqual(parts.map(({ node }) => node).toSorted(), ['a', 'b'])
+  assert.deepEqual(parts[0]?.people.toSorted(), ['sip:dad@vaartha.local', 'sip:mum@vaartha.local'])
+  for (const { seconds, files } of parts) assert.ok(seconds >= 1 && files.some(({ speaker }) => speaker === 'mum'))
 })
 
 test('a browser that came through the node that dies is told to come by a new way, and its media goes on', async t => {
