@@ -92,7 +92,7 @@ async function follow(config: Config, id: string, ms: number): Promise<DrillRepo
 }
 
 function show(report: DrillReport): void {
-  const { how, target, conductor, began, seconds, result, why, calls, verdict, noRelay } = report
+  const { how, target, conductor, began, seconds, result, why, calls, verdict, noRelay, deadMs } = report
   const words = { passed: 'all as aimed at', failed: `not as aimed at: ${why}`, broken: why, skipped: why }
   say(`${how} ${target}, conducted by ${conductor}, ${new Date(began).toLocaleString()}, ${seconds} s`)
   say(`${result.toUpperCase()}: ${words[result]}`)
@@ -108,5 +108,6 @@ function show(report: DrillReport): void {
     one.kept ? 'yes' : 'NO',
   ])
   say(table(['sound', 'taken over after', 'gap', 'kept'], each, ''))
+  if (deadMs !== null) say(`${conductor} was sure of the death after ${deadMs} ms.`)
   if (noRelay !== '') say(`No call had its sound through the node: ${noRelay}`)
 }

@@ -1,4 +1,5 @@
 import type { Bus, Json } from '../cluster/bus.ts'
+import type { Members } from '../cluster/members.ts'
 import type { Nodes } from '../cluster/nodes.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -8,7 +9,7 @@ import type { DrillHow } from './report.ts'
 // or the calendar makes one of them do so.
 
 export interface AttendantDeps {
-  node: string
+  members: Pick<Members, 'node' | 'onDeath'>
   bus: Pick<Bus, 'answer'>
   nodes: Pick<Nodes, 'drain' | 'undrain'>
   /** Strategy of replication. */
@@ -17,6 +18,7 @@ export interface AttendantDeps {
     list(): readonly { id: string; from: string; state: string; since: string }[]
     /** Brings the media of a call to this node. */
     relay(id: string): Promise<void>
+    hangUp(id: string): unknown
   }
   meetings(): number
   knows(user: string): Promise<boolean>
@@ -35,18 +37,25 @@ export interface Look {
 
 // The answer is to leave before the program does.
 const dieMs = 100
-// A conductor that is gone comes never back to end the draining.
+// Should the conductor live and say nothing.
 const longestDrainMs = 300_000
 
 /** Begins to answer; the returned function ends that. */
 export function attend(deps: AttendantDeps): () => void {
-  const { node, bus, nodes, calls, log } = deps
+  const { members, bus, nodes, calls, log } = deps
   let timer: NodeJS.Timeout | undefined
+  /** For whom this node drains; '' while it does not. */
+  let drainsFor = ''
 
   async function mend(): Promise<void> {
     clearTimeout(timer)
-    await nodes.undrain(node)
+    drainsFor = ''
+    await nodes.undrain(members.node)
     log.warn('this node takes new work again after a drill')
+  }
+
+  function mendAlone(): void {
+    mend().catch((error: unknown) => log.error({ err: error }, 'this node could not be told to serve again'))
   }
 
   async function breakDown(question: Json, from: string): Promise<Json> {
@@ -59,11 +68,10 @@ export function attend(deps: AttendantDeps): () => void {
       setTimeout(deps.die, dieMs)
       return null
     }
-    await nodes.drain(node)
+    await nodes.drain(members.node)
+    drainsFor = from
     clearTimeout(timer)
-    timer = setTimeout(() => {
-      mend().catch((error: unknown) => log.error({ err: error }, 'this node could not be told to serve again'))
-    }, longestDrainMs)
+    timer = setTimeout(mendAlone, longestDrainMs)
     timer.unref()
     return null
   }
@@ -86,6 +94,10 @@ export function attend(deps: AttendantDeps): () => void {
     mend: async () => mend().then(() => null),
   }
   const stops = Object.entries(verbs).map(([verb, how]) => bus.answer(`drill.${verb}`, how))
+  const onDeath = members.onDeath(({ node }) => {
+    if (node === drainsFor) mendAlone()
+  })
+  stops.push(onDeath)
   return () => {
     clearTimeout(timer)
     for (const stop of stops) stop()

@@ -195,7 +195,8 @@ export async function conduct(
     return found
   } finally {
     if (broken && how === 'drain') await mend().catch(notThere)
-    for (const phone of phones) phone.close()
+    // One after the other: the second end of a call has nothing left to hang up.
+    for (const phone of phones) await phone.leave()
     await people.dismiss(Date.now())
   }
 }

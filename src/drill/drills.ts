@@ -6,7 +6,7 @@ import { activeOf } from '../cluster/turn.ts'
 import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type AttendantDeps, attend, type Look } from './attendant.ts'
-import type { People } from './people.ts'
+import { isTestPhone, type People } from './people.ts'
 import { conclude, type DrillReport, type DrillWish, nothingMeasured } from './report.ts'
 import { isReport, type Reports } from './reports.ts'
 import { type DrillPlan, isDue, nextDue } from './schedule.ts'
@@ -43,7 +43,7 @@ export interface Drills {
   close(): Promise<void>
 }
 
-export interface DrillsDeps extends Omit<AttendantDeps, 'node' | 'bus' | 'nodes'> {
+export interface DrillsDeps extends Omit<AttendantDeps, 'members' | 'bus' | 'nodes'> {
   members: Members
   bus: Bus
   leader: Leader
@@ -54,6 +54,7 @@ export interface DrillsDeps extends Omit<AttendantDeps, 'node' | 'bus' | 'nodes'
   plan: DrillPlan
   events: Events
   now?(): number
+  lookEveryMs?: number
 }
 
 const beginMs = 5000
@@ -62,6 +63,7 @@ const defaultWaitSeconds = 120
 const sayAgainMs = 15_000
 const silentMs = 50_000
 const lookEveryMs = 600_000
+const adoptedMs = 5000
 const longestDrillMs = 3_600_000
 
 export function createDrills(deps: DrillsDeps): Drills {
@@ -71,7 +73,7 @@ export function createDrills(deps: DrillsDeps): Drills {
   let conducting: Promise<void> | undefined
 
   const stops = [
-    attend({ ...deps, node: members.node }),
+    attend(deps),
     bus.answer('drill.begin', begin),
     bus.subscribe('drill.progress', (_subject, fact) => {
       const running = fact as unknown as Running
@@ -80,18 +82,25 @@ export function createDrills(deps: DrillsDeps): Drills {
     }),
     bus.subscribe('drill.done', (_subject, fact) => {
       if (!isReport(fact)) return
-      if (heard?.running.id === fact.id) heard = undefined
       reports.take(fact)
       void compare()
       events.emit('drillChanged', { id: fact.id, state: fact.result, step: fact.why })
     }),
   ]
-  const timer = setInterval(() => void look(), lookEveryMs)
+  stops.push(
+    members.onDeath(({ node }) => {
+      const going = running()
+      if (going?.conductor === node) abandon(going)
+    }),
+  )
+  const timer = setInterval(() => void look(), deps.lookEveryMs ?? lookEveryMs)
   timer.unref()
   void compare()
 
   function running(): Running | undefined {
-    return heard !== undefined && now() < heard.until ? heard.running : undefined
+    if (heard === undefined || now() > heard.until) return undefined
+    // The report of its end may come from Redis before it comes from the conductor.
+    return reports.list().some(({ id }) => id === heard?.running.id) ? undefined : heard.running
   }
 
   async function compare(): Promise<void> {
@@ -100,7 +109,7 @@ export function createDrills(deps: DrillsDeps): Drills {
 
   /** Of a wish: which node is to break and which is to look on. Throws Refusal. */
   function cast(wish: DrillWish): { target: Member; conductor: Member } {
-    const all = nodes.list()
+    const all = newestLives(nodes.list())
     if (all.length < 2) {
       throw new Refusal('bad-request', 'a drill needs a second node that goes on when one dies, and there is none')
     }
@@ -113,8 +122,8 @@ export function createDrills(deps: DrillsDeps): Drills {
     const [conductor] = all
       .filter(({ node, roles }) => node !== target.node && roles.includes('sip'))
       .toSorted((a, b) => a.priority - b.priority)
-    if (!target.roles.includes('sip') || conductor === undefined) {
-      throw new Refusal('bad-request', 'a drill needs two nodes that carry calls')
+    if (conductor === undefined || [target, conductor].some(({ roles, sip }) => !roles.includes('sip') || sip === '')) {
+      throw new Refusal('bad-request', 'a drill needs two nodes that carry calls and are reached over TCP (sip.tcp)')
     }
     return { target, conductor }
   }
@@ -191,10 +200,34 @@ export function createDrills(deps: DrillsDeps): Drills {
     })
   }
 
+  /** The conductor has died. Each node that is left says so, and it counts once. */
+  function abandon({ id, how, by, target, conductor, began }: Running): void {
+    const why = `its conductor ${conductor} died`
+    const seconds = Math.round((now() - Date.parse(began)) / 1000)
+    tell({
+      ...{ id, how, by, target, conductor, began, seconds },
+      ...nothingMeasured,
+      result: 'broken',
+      why,
+      verdict: [],
+    })
+    people.dismiss(now()).catch((error: unknown) => {
+      log.error({ err: error }, 'the accounts of a drill were not removed')
+    })
+    // Its calls come here a moment later, and nobody is in them.
+    setTimeout(() => void look(), adoptedMs).unref()
+  }
+
+  function hangUpLost(): void {
+    if (running() !== undefined) return
+    for (const { id, from } of deps.calls.list()) if (isTestPhone(from)) deps.calls.hangUp(id)
+  }
+
   /** The calendar, and what a drill has left behind whose conductor died. */
   async function look(): Promise<void> {
     try {
       await compare()
+      hangUpLost()
       await leader.run('drill', async () => {
         if (running() === undefined) await people.dismiss(now() - longestDrillMs)
         if (isDue(plan, new Date(now()), reports.list())) await keepTheDay()
@@ -235,6 +268,11 @@ export function createDrills(deps: DrillsDeps): Drills {
       await conducting
     },
   }
+}
+
+/** Whoever has just started may not be sure yet that its earlier life is over. */
+function newestLives(all: readonly Member[]): Member[] {
+  return all.filter(one => !all.some(other => other.node === one.node && other.since > one.since))
 }
 
 /** The drills of a node by itself: there are none. */

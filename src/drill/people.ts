@@ -20,6 +20,14 @@ export interface PeopleDeps {
 }
 
 const displayName = 'Drill'
+const user = 'drill-[0-9a-f]{8}-[0-9]'
+const itsUser = new RegExp(`^${user}$`)
+const itsAor = new RegExp(`^sip:${user}@`)
+
+/** Whether this is the address of a test phone. */
+export function isTestPhone(aor: string): boolean {
+  return itsAor.test(aor)
+}
 
 export function createPeople({ accounts, forget, domain, limits }: PeopleDeps): People {
   return {
@@ -34,7 +42,7 @@ export function createPeople({ accounts, forget, domain, limits }: PeopleDeps): 
     },
     async dismiss(before) {
       for (const one of await accounts.list(domain)) {
-        const ours = one.displayName === displayName && /^drill-[0-9a-f]{8}-\d$/.test(one.user)
+        const ours = one.displayName === displayName && itsUser.test(one.user)
         if (!ours || Date.parse(one.created) > before) continue
         await accounts.remove(one.user, domain).catch(notThere)
         await forget(`sip:${one.user}@${domain}`)

@@ -19,6 +19,8 @@ export interface TestPhone {
   call(user: string, regId: number, ms: number): Promise<Line>
   /** The call that came from the line with this mark. */
   answered(mark: Buffer): Line | undefined
+  /** Hangs up what is left, and closes. */
+  leave(): Promise<void>
   close(): void
 }
 
@@ -39,6 +41,7 @@ interface Registration {
 }
 
 const expires = 600
+const leaveMs = 2000
 const token = () => randomBytes(8).toString('hex')
 
 export function createTestPhone({ user, password, domain, limits }: TestPhoneDeps): TestPhone {
@@ -159,17 +162,27 @@ export function createTestPhone({ user, password, domain, limits }: TestPhoneDep
     }
   }
 
+  async function leave(): Promise<void> {
+    const left = [...lines.values()].filter(line => !line.ended)
+    // Who cannot be reached is left to the session timer.
+    await Promise.allSettled(left.map(line => line.hangUp(leaveMs)))
+    close()
+  }
+
+  function close(): void {
+    closed = true
+    for (const line of lines.values()) line.close()
+    for (const flow of flows()) flow.close()
+  }
+
   return {
     user,
     register,
+    leave,
+    close,
     call,
     flow: regId => registrations.get(regId)?.flow,
     answered: mark => [...lines.values()].find(line => line.far === mark.toString('hex')),
-    close() {
-      closed = true
-      for (const line of lines.values()) line.close()
-      for (const flow of flows()) flow.close()
-    },
   }
 }
 

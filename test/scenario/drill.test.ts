@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { DrillView } from '../../src/drill/drills.ts'
 import type { DrillReport } from '../../src/drill/report.ts'
 import { openBrowser } from '../support/browser.ts'
@@ -18,6 +19,15 @@ before(async () => {
 after(() => pair?.close())
 
 const view = (node: TestServer) => node.api<DrillView>('/api/drill')
+
+/** Waits for a step of the drill that goes on; a server answers no more than some requests a second for minutes. */
+async function step(node: TestServer, pattern: RegExp): Promise<void> {
+  for (const late = performance.now() + 60_000; ; await wait(100)) {
+    const { running } = await view(node)
+    if (running?.steps.some(({ text }) => pattern.test(text))) return
+    if (performance.now() > late) throw new Error(`no step ${pattern}: ${JSON.stringify(running)}`)
+  }
+}
 
 function isWhole(
   { id, calls, noRelay, records, failBackMs, newCallMs, registerMs }: DrillReport,
@@ -45,7 +55,7 @@ async function isEverywhere(id: string): Promise<void> {
       async () => (await node.api<{ bindings: unknown[] }>('/api/registrations')).bindings.length === 0,
       10_000,
     )
-    await pair.calls(node, 0)
+    await pair.calls(node, 0, 20_000)
   }
 }
 
@@ -73,10 +83,7 @@ test('the button of the page drains the active node, and shows each step and wha
 
 test('the command kills the active node: its calls go on, and when it is back calls pass through it', async t => {
   const going = pair.b.cli('drill', 'failover', '--wait', '120', '--json')
-  await until(
-    async () => (await view(pair.b)).running?.steps.some(({ text }) => /waiting for a/.test(text)) === true,
-    60_000,
-  )
+  await step(pair.b, /waiting for a/)
   const again = await pair.b.cli('drill', 'failover')
   assert.match(again.stderr, /a drill begins only while all are up|a drill of a goes on/)
   assert.equal(again.code, 1)
@@ -87,7 +94,7 @@ test('the command kills the active node: its calls go on, and when it is back ca
   isWhole(report, 'a')
   assert.ok(report.deadMs !== null)
   assert.equal(code, report.result === 'passed' ? 0 : 1)
-  assert.match(stderr, /b conducts the drill: kill a\n.*a is killed.*a call passed through a/s)
+  assert.match(stderr, /b conducts the drill: kill a\n.*a is killed.*waiting for a/s)
   await isEverywhere(report.id)
   assert.match(pair.a.log(), /"conductor":"b".*this node is killed by a drill/)
   assert.match(pair.b.log(), /an administrator has ordered a drill/)
@@ -95,6 +102,21 @@ test('the command kills the active node: its calls go on, and when it is back ca
   assert.match(told.stdout, /^kill a, conducted by b, .*calls lost +0 of 4 +0 +yes/s)
   const metrics = await (await fetch(`http://127.0.0.1:${pair.a.ports.http}/metrics`)).text()
   assert.match(metrics, /vaartha_drill_last_calls_lost 0/)
+})
+
+test('a drained node whose conductor dies serves again at once, and nothing of the drill is left', async () => {
+  const going = pair.a.cli('drill', 'failover', '--drain')
+  const over = going.then(({ stderr }) => assert.fail(`it is over too early: ${stderr}`))
+  await Promise.race([step(pair.b, /a drains/), over])
+  over.catch(() => undefined)
+  await pair.b.kill()
+  const { code, stdout } = await going
+  assert.match(stdout, /BROKEN: its conductor b died/)
+  assert.equal(code, 1)
+  const nodes = () => pair.a.api<{ node: string; state: string }[]>('/api/nodes')
+  await until(async () => (await nodes()).some(({ node, state }) => node === 'a' && state === 'up'), 10_000)
+  await pair.restart(pair.b)
+  await isEverywhere((await view(pair.a)).reports[0]!.id)
 })
 
 test('a node that is not there, and one that drains, are no matter for a drill', async t => {
