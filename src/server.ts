@@ -168,7 +168,9 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       log: log.child({ room: 'sip' }),
     }),
   )
-  link.onFlowClosed(flow => location.flowClosed(flow))
+  const close = link.onFlowClosed(flow => location.flowClosed(flow))
+  // Who stops closes connections whose phones register at another node in a moment, and must not be unknown until then.
+  if (clustered) own('flows', { close })
   const isOwn = createIsOwn(names, addresses, config.network.publicAddress)
 
   const registrar = createRegistrar({

@@ -121,7 +121,7 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
     const { uri, proxy } = branch.target
     try {
       srf.request(uri, { method: 'INVITE', proxy, headers: { ...withHeaders }, body: branch.body }, (error, sent) => {
-        if (error || sent === undefined) return fail(branch, 480, undefined)
+        if (error || sent === undefined) return lookElsewhere(branch) ? undefined : fail(branch, 480, undefined)
         branch.sent = sent
         sent.on('response', (response, ack) => onResponse(branch, withHeaders, response, ack))
         if (branch.cancelled) cancelSent(sent, {})
@@ -159,18 +159,23 @@ export function createFork(options: ForkOptions, user: ForkUser): Fork {
       branch.refitted = true
       return void sendWhen(other, branch, withHeaders)
     }
-    if (lost.has(status) && user.onLost && losses < mostLost) {
-      losses++
-      branch.end.close()
-      const ways = branches.filter(one => one.target.aor === branch.target.aor).map(one => one.target.proxy ?? '')
-      return follow(branch, user.onLost(branch.target, ways))
-    }
+    if (lost.has(status) && lookElsewhere(branch)) return
     const contacts = response.get('Contact')
     if (status >= 300 && status < 400 && contacts !== undefined && redirects < mostRedirects) {
       redirects++
       return follow(branch, user.onRedirect(contacts))
     }
     fail(branch, asBranchStatus(status), response)
+  }
+
+  /** True when other ways to the phone of this branch are looked for. */
+  function lookElsewhere(branch: Branch): boolean {
+    if (ended || user.onLost === undefined || losses >= mostLost) return false
+    losses++
+    branch.end.close()
+    const ways = branches.filter(one => one.target.aor === branch.target.aor).map(one => one.target.proxy ?? '')
+    follow(branch, user.onLost(branch.target, ways))
+    return true
   }
 
   function follow(branch: Branch, next: Promise<Target[]>): void {

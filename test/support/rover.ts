@@ -36,6 +36,7 @@ export interface Talk {
 
 export interface Rover {
   readonly user: string
+  readonly by: RoverOptions['by']
   /** Calls taken and not over. */
   readonly talks: ReadonlySet<Talk>
   readonly rtp: RtpPhone | undefined
@@ -358,6 +359,7 @@ export async function createRover(options: RoverOptions): Promise<Rover> {
 
   return {
     user,
+    by,
     talks,
     rtp,
     async registered() {

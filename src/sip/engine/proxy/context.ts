@@ -18,6 +18,8 @@ export interface ProxyTarget {
 export interface Departure {
   copy: SipMessage
   flow: Flow | Promise<Flow>
+  /** No other way than this flow leads there. */
+  only?: boolean
   /** Writes what depends on the flow. */
   complete(flow: Flow): void
 }
@@ -161,8 +163,8 @@ export class ResponseContext {
       {
         onResponse: (response, over, bytes) => this.#onResponse(branch, response, over, bytes),
         onTimeout: () => failed(408),
-        // Section 16.9: like a 503.
-        onTransportError: () => failed(503),
+        // Section 16.9: like a 503, but for a flow that fails (RFC 5626 section 5.3).
+        onTransportError: () => failed(departure.only ? 430 : 503),
       },
       mark,
     )

@@ -185,7 +185,7 @@ export function createProxyLayer(deps: ProxyDeps): ProxyLayer {
     const uri = copies.nextUri(copy)
     if (uri === undefined) return undefined
     copies.obeyStrictRouter(copy)
-    if (known) return { copy, flow: known, complete() {} }
+    if (known) return { copy, flow: known, only: true, complete() {} }
     const gone = (cause?: unknown) => new NextHopError('flow-failed', 'the flow to this phone is gone', cause)
     // Another node has nothing but the flow in mind; the phone's address it may try by itself.
     if (token?.peer) return { copy, flow: Promise.reject(gone()), complete() {} }
