@@ -139,8 +139,8 @@ export function createSharedCalls(strategy: Strategy, secret?: string): SharedCa
     },
     dies(life) {
       dead.add(life)
-      const member = lives.get(life)
-      lives.delete(life)
+      const member = { ...lives.get(life)!, state: 'down', seen: Date.now() } as const
+      lives.set(life, member)
       deaths.emit('dead', member)
     },
     pauses: life => void paused.add(life),

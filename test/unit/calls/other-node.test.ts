@@ -128,3 +128,45 @@ test('the node of the caller dies: the one that has the called phone carries on'
   await bob.peer.wait(m => m.status === 200 && m.header('CSeq').endsWith('BYE'))
   assert.equal(a.calls.list().length, 0)
 })
+
+test('a caller waits for a phone whose node has just gone, and that comes to another one in time', async t => {
+  const { shared, a, b, alice } = await start(t)
+  await a.engine.close()
+  shared.dies('a')
+  alice.say('INVITE', { body: sdp(4000) })
+  await alice.peer.status(100)
+  const again = await createTcpSide(b.engine.tcp, 'bob')
+  t.after(() => again.peer.close())
+  const invite = await again.invited()
+  assert.equal(invite.body, sdp(4000))
+  again.answer(invite, 486)
+  await Promise.all([again.peer.request('ACK'), alice.peer.status(486)])
+})
+
+test('but not for long, and not at all where the phone was away before', async t => {
+  const { shared, a, b, alice } = await start(t)
+  await a.engine.close()
+  shared.dies('a')
+  alice.say('INVITE', { body: sdp(4000) })
+  assert.equal((await alice.peer.wait(m => m.status > 100)).status, 480)
+  b.unbindAll()
+  alice.callId = 'another'
+  alice.say('INVITE', { body: sdp(4000) })
+  assert.equal((await alice.peer.wait(m => m.status > 100)).status, 480)
+})
+
+test('of the flows of one phone one is rung, and when that has gone the next one', async t => {
+  const { a, b, alice, bob } = await start(t)
+  const [known] = a.bindings.filter(({ aor }) => aor.includes('bob'))
+  const device = { ...known, instance: 'urn:uuid:1' }
+  b.unbindAll()
+  b.bind('bob', bob.peer, { ...device, node: 'b', regId: 1, flow: 'gone', updatedAt: 2 })
+  b.bind('bob', bob.peer, { ...device, regId: 2 })
+  alice.say('INVITE', { body: sdp(4000) })
+  const invite = await bob.invited()
+  bob.answer(invite, 180)
+  await alice.peer.status(180)
+  assert.ok(bob.peer.untaken().every(({ method }) => method !== 'INVITE'))
+  bob.answer(invite, 486)
+  await Promise.all([bob.peer.request('ACK'), alice.peer.status(486)])
+})

@@ -62,6 +62,9 @@ test('of a device with several flows those that live are rung', () => {
   assert.equal(proxies(lost, closed, live).length, 1)
   assert.equal(proxies(lost, closed).length, 2)
   assert.equal(proxies(lost, binding({ ...outbound, regId: 2, instance: 'urn:uuid:2' })).length, 2)
+  const here = binding({ ...outbound, regId: 4, node: 'a-1', flow: 'f4' })
+  assert.equal(proxies(live, here).length, 1)
+  assert.deepEqual(proxies(live, here), proxies(here))
 })
 
 test('members say where a life is; without a cluster everything is here', () => {
