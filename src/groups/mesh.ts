@@ -105,10 +105,15 @@ export class Shape {
   }
 
   /** Goes on as it was on another node; who takes part follows by `restore`, and `check` begins. */
-  goOn({ settled, meshed, epoch }: ShapeSnapshot): void {
+  goOn({ settled, meshed, epoch, tried }: ShapeSnapshot): void {
     this.#settled = settled
     this.#meshed = [...meshed]
     this.#epoch = epoch + 1
+    if (tried === undefined) return
+    this.#choice = tried.choice
+    this.#notBefore = tried.notBefore
+    this.#retryMs = tried.retryMs
+    this.#brokenUntil = tried.brokenUntil
   }
 
   /** Somebody of another node, whose leg is not here yet. */
@@ -125,7 +130,10 @@ export class Shape {
   }
 
   snapshot(): ShapeSnapshot {
-    return { settled: this.#settled, meshed: this.#meshed, epoch: this.#epoch }
+    const { shape, since, why, fewSince } = this.#choice ?? { shape: this.#settled, since: 0, why: 'alone' }
+    const choice = { shape, since, why, ...(fewSince === undefined ? {} : { fewSince }) }
+    const tried = { choice, notBefore: this.#notBefore, retryMs: this.#retryMs, brokenUntil: this.#brokenUntil }
+    return { settled: this.#settled, meshed: this.#meshed, epoch: this.#epoch, tried }
   }
 
   remove(id: number): void {

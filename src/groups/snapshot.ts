@@ -14,6 +14,7 @@ import type { Topology } from '../events.ts'
 import type { Stream } from '../media/media.ts'
 import type { Person } from './person.ts'
 import type { Group } from './store.ts'
+import type { ShapeChoice } from './topology.ts'
 
 // What has to be known of a meeting to go on with it on another node: one text for the meeting, which says who is in it,
 // and one for each member. A hundred browsers' descriptions would not fit into one. As with calls, a reader takes its own
@@ -24,6 +25,15 @@ export interface ShapeSnapshot {
   settled: Topology
   meshed: readonly number[]
   epoch: number
+  /** What was chosen, why and since when, and when what has failed may be tried again. Times are in ms since 1970. */
+  tried?: Tried | undefined
+}
+
+export interface Tried {
+  choice: ShapeChoice
+  notBefore: number
+  retryMs: number
+  brokenUntil: number
 }
 
 /** Times are in ms since 1970. */
@@ -96,7 +106,9 @@ const meetingShape: Shape = {
   id: 'string', user: 'string', displayName: 'string', group: 'object?', began: 'number', locked: 'boolean',
   recording: 'boolean', lastId: 'number', peak: 'number', were: 'list', members: 'list', shape: 'object',
 } // biome-ignore format: one table
-const shapeShape: Shape = { settled: 'string', meshed: 'list', epoch: 'number' }
+const shapeShape: Shape = { settled: 'string', meshed: 'list', epoch: 'number', tried: 'object?' }
+const triedShape: Shape = { choice: 'object', notBefore: 'number', retryMs: 'number', brokenUntil: 'number' }
+const choiceShape: Shape = { shape: 'string', since: 'number', why: 'string', fewSince: 'number?' }
 const groupShape: Shape = { name: 'string', members: 'list', moderators: 'list', ring: 'string' }
 const memberShape: Shape = {
   meeting: 'string', id: 'number', person: 'object', joining: 'string', since: 'string', muted: 'boolean',
@@ -117,6 +129,8 @@ export function decodeMeeting(text: string): MeetingSnapshot | undefined {
   if (!fits(value, meetingShape) || !isReadable(value['version'])) return undefined
   const { shape, group, members, were } = value
   if (!fits(shape, shapeShape) || !topologies.includes(shape['settled'])) return undefined
+  const { tried } = shape
+  if (tried !== undefined && !(fits(tried, triedShape) && fits(tried['choice'], choiceShape))) return undefined
   if (group !== undefined && !fits(group, groupShape)) return undefined
   if (!areAll(members, 'number') || !areAll(were, 'string') || !areAll(shape['meshed'], 'number')) return undefined
   return without(value) as unknown as MeetingSnapshot

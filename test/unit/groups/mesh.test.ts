@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, mock, test } from 'node:test'
 import { Shape, type ShapePort } from '../../../src/groups/mesh.ts'
 import type { RosterTopology } from '../../../src/groups/roster.ts'
+import { decodeMeeting, encodeMeeting, type MeetingSnapshot } from '../../../src/groups/snapshot.ts'
 
 // A meeting of clients that do what docs/meetings.md tells them, on a clock that the test holds.
 
@@ -419,4 +420,63 @@ test('who did not come with a mesh from another node is left out of it', () => {
   for (const id of [1, 3]) play.shape.restore(id, { mesh: true, plain: false })
   play.shape.check()
   assert.equal(play.text, 'direct settled 1 3')
+})
+
+test('a meeting that was small again for six seconds goes back to a mesh four seconds after it has come to another node', async () => {
+  play.come(1, 2, 3)
+  play.serverNeeded = true
+  play.shape.check()
+  await pass(1000)
+  play.serverNeeded = false
+  play.shape.check()
+  await pass(6000)
+  const other = new Play()
+  other.shape.goOn(play.shape.snapshot())
+  for (const id of [1, 2, 3]) other.shape.restore(id, { mesh: true, plain: false })
+  play.shape.close()
+  other.shape.check()
+  for (const id of [1, 2, 3]) other.shape.came(id)
+  await pass(3900)
+  assert.equal(other.text, 'sfu settled')
+  await pass(200)
+  assert.equal(other.text, 'mesh preparing 1 2 3')
+  other.shape.close()
+})
+
+test('whatever has happened: what is kept of a shape is the same again after it has come to another node', async () => {
+  // A generator of its own makes each run the same one (numbers of Park and Miller).
+  let seed = 7
+  const random = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below
+  const seen = new Set<string>()
+  for (let run = 0; run < 40; run++) {
+    const one = new Play()
+    const inside = new Set<number>()
+    const any = () => [...inside][random(Math.max(1, inside.size))] ?? 0
+    for (let step = 0, next = 1; step < 25; step++) {
+      const what = random(7)
+      if (what < 2) inside.add(next) && one.come(next++)
+      else if (what === 2) inside.delete(any()) && one.shape.remove(any())
+      else if (what === 3) one.connect(...inside)
+      else if (what === 4)
+        one.shape.report(any(), { ...one.now, connected: none, failed: new Set([any()]), ready: false })
+      else if (what === 5) one.shape.setMesh(any(), random(2) === 0)
+      else one.serverNeeded = random(4) === 0
+      one.shape.check()
+      await pass([10, 900, 3000, 12_000][random(4)]!)
+    }
+    const kept = one.shape.snapshot()
+    const was: MeetingSnapshot = {
+      ...{ id: '1', user: 'u', displayName: 'U', group: undefined, began: 1, locked: false, recording: false },
+      ...{ lastId: 9, peak: 9, were: [], members: [...inside], shape: kept },
+    }
+    const read = decodeMeeting(encodeMeeting(was)!)
+    assert.ok(read)
+    const other = new Play()
+    other.shape.goOn(read.shape)
+    assert.deepEqual(other.shape.snapshot(), { ...kept, epoch: kept.epoch + 1 })
+    seen.add(`${kept.settled} ${kept.tried?.choice.why} ${kept.tried?.brokenUntil !== 0}`)
+    one.shape.close()
+    other.shape.close()
+  }
+  assert.ok(seen.size > 5, [...seen].join('; '))
 })
