@@ -448,7 +448,7 @@ test('whatever has happened: what is kept of a shape is the same again after it 
   let seed = 7
   const random = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below
   const seen = new Set<string>()
-  for (let run = 0; run < 40; run++) {
+  for (let run = 0; run < 60; run++) {
     const one = new Play()
     const inside = new Set<number>()
     const any = () => [...inside][random(Math.max(1, inside.size))] ?? 0
