@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
+import { startMediaOverNats } from '../support/media-nats.ts'
 import {
   createLegEars,
   createSdpPhone,
@@ -14,11 +15,13 @@ import {
   type TestMedia,
 } from '../support/media-room.ts'
 
-// The media room through its seam alone, asked directly and from another node, with the real audio thread, and where browsers are, the real worker.
+// The media room through its seam alone, asked directly and from another node, with the real audio thread, and where
+// browsers are, the real worker.
 
 const ways: [string, () => Promise<TestMedia>][] = [
   ['here', startMedia],
   ['at another node, over a bus', startMediaOverBus],
+  ['at another node, over NATS', startMediaOverNats],
 ]
 for (const [where, start] of ways) describe(`phones, ${where}`, () => phones(start))
 
