@@ -12,6 +12,7 @@ import { takeLock } from '../../../src/media/worker/lock.ts'
 import { installPackages } from '../../../src/media/worker/packages.ts'
 import { cacheDirectory, cachedWorker, mediasoupPackage, systemId } from '../../../src/media/worker/places.ts'
 import { readRecipe } from '../../../src/media/worker/recipe.ts'
+import { until } from '../../support/directory.ts'
 import { createToolchain, type Toolchain } from '../../support/toolchain.ts'
 
 function toolchain(t: TestContext): Toolchain {
@@ -156,6 +157,8 @@ describe('a worker that must be built', { concurrency: true }, () => {
     tools.trouble('hangs', true)
     const first = begin(t, tools)
     await first.reaches(({ progress = 0 }) => progress === 0.8)
+    // The others may all be finished before the one that hangs has begun.
+    await until(() => tools.calls().includes(tools.sources[2] as string))
     await first.arrival.close()
     tools.trouble('hangs', false)
     await begin(t, tools).arrival.arrived()
