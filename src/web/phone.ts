@@ -163,6 +163,7 @@ export function createPhone(): Phone {
         onRegistration(registration)
       },
       onIncoming,
+      busy: () => state.get().calls.length > 0 || state.get().meeting !== undefined,
       onReconnected(moved) {
         for (const call of state.get().calls) call.reconnected()
         state.get().meeting?.reconnected(moved)

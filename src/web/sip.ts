@@ -1,8 +1,10 @@
 import { UA, WebSocketInterface } from 'jssip'
 import type { AnswerOptions, RTCSession } from 'jssip/lib/RTCSession'
+import type { Socket } from 'jssip/lib/Socket'
 import type { CallOptions, IncomingRTCSessionEvent, RTCSessionEvent } from 'jssip/lib/UA'
 import { connectNext, connectNow } from './jssip.ts'
 import type { Profile } from './profiles.ts'
+import { type Pulse, question, startPulse } from './pulse.ts'
 
 export type Registration = 'connecting' | 'online' | 'offline' | 'refused'
 
@@ -24,12 +26,16 @@ export interface SipDeps {
   /** `url` is where that is tried, or was. */
   onRegistration(state: Registration, url: string): void
   onIncoming(event: IncomingRTCSessionEvent): void
+  /** In a call a server that does not answer is noticed sooner. */
+  busy(): boolean
   /** The connection is there again, after it was not; `moved`: to another server. */
   onReconnected(moved: boolean): void
 }
 
 const registerSeconds = 600
 const nextMs = 50
+// A server that stands still takes connections and never answers in them.
+const connectMs = 8000
 
 /** Registers and keeps registered, over a connection that is made anew whenever it breaks (RFC 7118). */
 export function connectSip(deps: SipDeps): Sip {
@@ -37,6 +43,8 @@ export function connectSip(deps: SipDeps): Sip {
   let tries = 0
   let last: string | undefined
   let url = urls[0] ?? ''
+  let pulse: Pulse | undefined
+  let connecting: ReturnType<typeof setTimeout> | undefined
   const onRegistration = (state: Registration) => deps.onRegistration(state, url)
   const ua = new UA({
     sockets: urls.map((one, at) => ({ socket: new WebSocketInterface(one), weight: urls.length - at })),
@@ -54,18 +62,35 @@ export function connectSip(deps: SipDeps): Sip {
     // The server offers MD5 alone to what begins so; JsSIP reads no other challenge.
     user_agent: 'JsSIP Vaartha web phone',
   })
+  let current: Socket | undefined
+  /** Takes a connection for broken that does not close by itself. */
+  const lose = (socket: Socket) => {
+    const ondisconnect = socket.ondisconnect.bind(socket)
+    socket.disconnect()
+    ondisconnect(true)
+  }
+  const rest = () => {
+    pulse?.stop()
+    clearTimeout(connecting)
+  }
   ua.on('connecting', ({ socket }) => {
+    rest()
+    current = socket
     url = socket.url
+    connecting = setTimeout(() => lose(socket), connectMs)
     onRegistration('connecting')
   })
   ua.on('connected', () => {
+    rest()
     tries = 0
+    if (current !== undefined) pulse = listenFor(current, deps.busy, lose)
     const moved = last !== undefined && last !== url
     const again = last !== undefined
     last = url
     if (again) onReconnected(moved)
   })
   ua.on('disconnected', ({ error }) => {
+    rest()
     onRegistration('offline')
     // Where there are several servers, each is tried once without waiting.
     if (error && urls.length > 1 && tries++ < urls.length) setTimeout(() => connectNext(ua), nextMs)
@@ -84,9 +109,23 @@ export function connectSip(deps: SipDeps): Sip {
     connected: () => ua.isConnected(),
     registered: () => ua.isRegistered(),
     call: (target, options) => ua.call(target, options),
-    hurry: () => connectNow(ua),
+    hurry() {
+      connectNow(ua)
+      pulse?.hurry()
+    },
     close: () => ua.stop(),
   }
+}
+
+/** Whatever comes over the connection shows that its server is there. */
+function listenFor(socket: Socket, busy: () => boolean, onDead: (socket: Socket) => void): Pulse {
+  const pulse = startPulse({ ask: () => void socket.send(question), busy, onDead: () => onDead(socket) })
+  const ondata = socket.ondata.bind(socket)
+  socket.ondata = event => {
+    pulse.heard()
+    ondata(event)
+  }
+  return pulse
 }
 
 /**
