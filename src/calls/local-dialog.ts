@@ -41,6 +41,9 @@ export interface LocalDialogDeps {
   onEnd(dialog: LocalDialog): void
 }
 
+// Of questions in a row, one each twenty seconds.
+const mostUnreached = 3
+
 /** A dialog between a client and this server itself, with the media leg that carries what they say to each other. */
 export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegOwner {
   /** The id of the dialog. */
@@ -55,6 +58,9 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
   #ended = false
   /** Negotiations of ours and of theirs, one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
+  /** A client that is silent is being asked whether it is there. */
+  #asking = false
+  #unreached = 0
 
   constructor(deps: LocalDialogDeps, dialog: Leg, leg: string, invite: Message) {
     super()
@@ -213,9 +219,21 @@ export class LocalDialog extends EventEmitter<LocalDialogEvents> implements LegO
     if (this.#ended) return
     if (event.type === 'dtmf') return void this.emit('dtmf', { digit: event.digit, ms: event.ms })
     this.emit('media', event)
+    if (event.type === 'silent' && this.#dialog.end.profile === 'plain') void this.#lookAfter()
     if (event.type === 'rebuilt') void this.#guarded(this.#rebuild(), 'media worker lost')
     if (event.type === 'more') void this.#guarded(this.renegotiate(), 'more media')
     if (event.type === 'lost') void this.bye(reasonHeader(480, `Media lost: ${event.why}`), `media lost: ${event.why}`)
+  }
+
+  /** A phone that sends nothing may be muted, or gone without a BYE: nobody else is there to hang up then. */
+  async #lookAfter(): Promise<void> {
+    if (this.#asking) return
+    this.#asking = true
+    const { status } = await this.send('OPTIONS')
+    this.#asking = false
+    // A connection that is broken may be made anew (RFC 5626 section 5.3), but not for ever.
+    this.#unreached = status === 430 || status === 503 ? this.#unreached + 1 : 0
+    if (this.#unreached >= mostUnreached && this.isOurs()) this.#lost()
   }
 
   async #rebuild(): Promise<void> {

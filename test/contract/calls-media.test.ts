@@ -296,6 +296,30 @@ test('the echo test: a phone is answered, holds, presses a key, and is recorded'
   await until(() => under.records.at(-1)?.to === `sip:echo@${domain}`)
 })
 
+test('a phone in the echo test that falls silent is asked whether it is there', async () => {
+  const alice = await side('alice')
+  alice.target = `sip:echo@${domain}`
+  alice.say('INVITE', { body: sdp(4000) })
+  alice.learn(await alice.peer.status(200))
+  alice.say('ACK', { sequence: alice.sequence })
+  await until(() => under.calls.local.list().length === 1)
+  const [local] = under.calls.local.list()
+  local!.onMedia(local!.dialog, { type: 'silent', ms: 20_000 })
+  const asked = await alice.peer.request('OPTIONS')
+  const waits = () => alice.peer.untaken().some(m => m.method === 'OPTIONS')
+  // While it does not answer it is not asked again.
+  local!.onMedia(local!.dialog, { type: 'silent', ms: 40_000 })
+  assert.ok(!waits())
+  alice.answer(asked, 200)
+  await until(() => {
+    local!.onMedia(local!.dialog, { type: 'silent', ms: 60_000 })
+    return waits()
+  })
+  assert.equal(under.calls.local.list().length, 1)
+  alice.answer(await alice.peer.request('OPTIONS'), 481)
+  await until(() => under.calls.local.list().length === 0)
+})
+
 test('the server calls somebody: each contact gets its own offer, one answers, and is told when its media moves', async () => {
   const [bob, tab] = [await side('bob'), await side('bob', 'ws')]
   const calling = under.calls.local.invite({ user: 'bob' }, { from: { user: 'family', displayName: 'Family' } })
