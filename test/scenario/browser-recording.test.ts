@@ -55,9 +55,13 @@ describe('recording of two browsers', { concurrency: false }, () => {
     await server?.close()
   })
 
-  /** A JsSIP page that was never written for this server; JsSIP says of each that it knows Replaces. */
-  async function foreign(user: Name, knowsReplaces: boolean): Promise<ForeignPage> {
-    const page = await browser.foreign('jssip', tones[user])
+  /** A page that was never written for this server; JsSIP says of each that it knows Replaces. */
+  async function foreign(
+    user: Name,
+    knowsReplaces: boolean,
+    library: 'jssip' | 'sipjs' = 'jssip',
+  ): Promise<ForeignPage> {
+    const page = await browser.foreign(library, tones[user])
     pages.push(page)
     await page.client('givingWay', knowsReplaces)
     const url = `ws://127.0.0.1:${server.ports.http}/sip`
@@ -164,6 +168,16 @@ describe('recording of two browsers', { concurrency: false }, () => {
   it('brings a page that knows Replaces, and another one follows', async () => {
     const jay = await foreign('jay', true)
     const sue = await foreign('sue', false)
+    await sue.client('call', `sip:jay@${server.domain}`)
+    await Promise.all([jay.until({ call: 'confirmed' }), sue.until({ call: 'confirmed' })])
+    holds(await record(jay, sue, byApi), ['jay', 'sue'])
+    await sue.client('hangUp')
+    await jay.until({ call: 'ended' })
+  })
+
+  it('brings a page of SIP.js that knows Replaces, and another one of SIP.js follows', async () => {
+    const jay = await foreign('jay', true, 'sipjs')
+    const sue = await foreign('sue', false, 'sipjs')
     await sue.client('call', `sip:jay@${server.domain}`)
     await Promise.all([jay.until({ call: 'confirmed' }), sue.until({ call: 'confirmed' })])
     holds(await record(jay, sue, byApi), ['jay', 'sue'])

@@ -5,13 +5,15 @@ const audio = document.createElement('audio')
 audio.autoplay = true
 document.body.append(audio)
 const state = { registered: false, call: 'none', cause: '', ringing: false, held: false, notes: [] }
-let [agent, session, autoAnswer] = [undefined, undefined, true]
+let [agent, session, autoAnswer, giveWay] = [undefined, undefined, true, false]
 const constraints = { sessionDescriptionHandlerOptions: { constraints: { audio: true, video: false } } }
 
 function follow(one) {
   session = one
   state.call = 'progress'
   one.stateChange.addListener(next => {
+    // Another one has taken its place.
+    if (session !== one) return
     if (next === SessionState.Established) {
       state.call = 'confirmed'
       const { remoteMediaStream } = one.sessionDescriptionHandler
@@ -40,6 +42,7 @@ window.client = {
       authorizationUsername: user.user,
       authorizationPassword: password,
       transportOptions: { server },
+      sipExtensionReplaces: giveWay ? 'Supported' : 'Unsupported',
       logLevel: 'error',
       delegate: {
         onInvite: invitation => {
@@ -70,6 +73,8 @@ window.client = {
     })
   },
   answering: on => (autoAnswer = on),
+  // Counts for the next registration.
+  givingWay: on => (giveWay = on),
   answer: () => session.accept(constraints),
   hangUp: () => (session.state === SessionState.Established ? session.bye() : (session.cancel?.() ?? session.reject())),
   hold: () => reinvite(true),
