@@ -103,7 +103,7 @@ export function createGroups(deps: GroupsDeps): Groups {
   /** By the user of their address. */
   const meetings = new Map<string, Meeting>()
   const boards = createBoards({ srf, domain, most: config.most, isOn: user => meetings.has(user), log })
-  const lobby = createLobby({ media, now })
+  const lobby = createLobby({ media, now, bus: deps.others?.bus })
   const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
   const focus = createFocus({ ringing, isOwn, pull })
   const pairs = createPairs({ find: byItsId, others: deps.others })
@@ -216,6 +216,10 @@ export function createGroups(deps: GroupsDeps): Groups {
     // Who goes takes in nobody, but knows where the meetings are that it has given away.
     const id = refuses ? undefined : newId()
     if (await seats.lead(address.user, req, caller.user, id)) return
+    // The node that had the meeting may have died meanwhile.
+    await recover(req)
+    const back = findReplaced(req)
+    if (back && keeping.owns(back.meeting.id)) return comeBack(req, res, party, back)
     if (id === undefined) throw tooBusy()
     demandSfu(req)
     await enter(address, person, id, common => dialogs.answer(req, res, party, { ...common, streams: mayOffer }))
@@ -285,6 +289,12 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (one.person.user !== party.user) throw new Refusal('forbidden')
     const dialog = await dialogs.answer(req, res, party, { ...options(meeting, one.id), streams: mayOffer })
     await meeting.replace(one, dialog)
+  }
+
+  /** Looks for the dialog that a request is to take the place of in what another node has left. */
+  async function recover(req: { get(name: string): string | undefined }): Promise<void> {
+    const replaces = deps.others && readReplaces(req.get('Replaces') ?? '')
+    if (replaces && !dialogs.locate(replaces)) await deps.recover?.(replaces)
   }
 
   function findReplaced(req: { get(name: string): string | undefined }) {
@@ -358,12 +368,11 @@ export function createGroups(deps: GroupsDeps): Groups {
   return {
     async takes(req) {
       const user = userOf(req)
-      const replaces = deps.others && readReplaces(req.get('Replaces') ?? '')
       const isGroup = user !== undefined && (await store.has(user, domain))
       const known = user === factory || isGroup || (user !== undefined && meetings.has(user))
       const elsewhere = (isGroup || made.test(user ?? '')) && (await seats.find(user!)) !== undefined
       if (elsewhere) return true
-      if (replaces && !dialogs.locate(replaces)) await deps.recover?.(replaces)
+      await recover(req)
       return known || (req.get('Replaces') !== undefined && findReplaced(req) !== undefined)
     },
     invite,
@@ -384,7 +393,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     undrain: () => void (refuses = false),
     async close() {
       refuses = true
-      for (const stop of [onElsewhere, pairs.close, seats.close, giving.close]) stop()
+      for (const stop of [onElsewhere, lobby.close, pairs.close, seats.close, giving.close]) stop()
       adoption?.close()
       await atMost(closeMs, Promise.all([...meetings.values()].map(meeting => meeting.end('the server stops'))))
       boards.close()

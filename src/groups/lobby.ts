@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog } from '../calls/local.ts'
+import type { Bus } from '../cluster/bus.ts'
 import type { Media } from '../media/media.ts'
 import { pressPin } from './keys.ts'
 
@@ -10,15 +12,29 @@ const thinkMs = 30_000
 const mostWrong = 9
 const wrongMs = 600_000
 const mostRemembered = 1000
+const wrongPin = 'group.pin'
+
+export interface LobbyDeps {
+  media: Pick<Media, 'play'>
+  now(): number
+  /** The other nodes count wrong PINs too, so that nobody has as many tries as there are nodes. */
+  bus?: Pick<Bus, 'publish' | 'subscribe'> | undefined
+}
 
 export interface Lobby {
   /** Resolves with true when the right PIN was typed; with false when the dialog has ended, for wrong PINs or by itself. */
   ask(dialog: LocalDialog, isRight: (pin: string) => Promise<boolean>): Promise<boolean>
+  close(): void
 }
 
 /** Where those wait who must type a PIN: one beep asks, a busy tone says that it was wrong. */
-export function createLobby({ media, now }: { media: Pick<Media, 'play'>; now(): number }): Lobby {
+export function createLobby({ media, now, bus }: LobbyDeps): Lobby {
   const wrong = new Map<string, { count: number; until: number }>()
+  const own = randomBytes(8).toString('hex')
+  const stop = bus?.subscribe(wrongPin, told => {
+    const { by, user } = (told ?? {}) as { by?: unknown; user?: unknown }
+    if (by !== own && typeof user === 'string') noteWrong(user)
+  })
 
   function isBanned(user: string): boolean {
     const known = wrong.get(user)
@@ -64,6 +80,7 @@ export function createLobby({ media, now }: { media: Pick<Media, 'play'>; now():
           if (dialog.ended) return
           if (right) return done(true)
           noteWrong(user)
+          bus?.publish(wrongPin, { by: own, user })
           tries++
           if (tries >= mostTries) return leave('wrong PIN')
           tone('busy')
@@ -89,5 +106,6 @@ export function createLobby({ media, now }: { media: Pick<Media, 'play'>; now():
         tone({ count: 1 })
       })
     },
+    close: () => stop?.(),
   }
 }

@@ -23,7 +23,7 @@ export interface OtherNodes extends Pick<SeekDeps, 'bindings' | 'onBindings'> {
   dialogs: EngineDialogs
   members: Pick<Members, 'life' | 'node' | 'self' | 'list' | 'find' | 'onDeath' | 'onReturn'>
   claims: Claims
-  bus: Pick<Bus, 'ask' | 'answer'>
+  bus: Pick<Bus, 'ask' | 'answer' | 'publish' | 'subscribe'>
   sessionExpires: number
 }
 
