@@ -10,6 +10,7 @@ import { createEvents, type Events } from './events.ts'
 import type { Logger } from './log.ts'
 import { createMedia } from './media/create.ts'
 import type { Media, MediaState } from './media/media.ts'
+import type { MediaServing } from './media/nodes/serve.ts'
 import { createArrival } from './media/worker/arrival.ts'
 import { cacheDirectory } from './media/worker/places.ts'
 import { type AddressWatch, watchAddresses } from './network/interfaces.ts'
@@ -63,7 +64,22 @@ async function serve({ data, addresses, cluster, log, own }: MediaPartDeps, medi
   const { bus, members } = cluster
   const directory = data.path('recordings-of-others')
   const common = { media, bus, life: members.life, addresses, directory, log: log.child({ room: 'media' }) }
-  return own('media for others', serveMedia(common))
+  const serving = serveMedia(common)
+  own('media for others', {
+    async close() {
+      // They move what they have here as soon as they see that this node drains.
+      if (members.self().state === 'draining') await emptied(serving, partingMs)
+      await serving.close()
+    },
+  })
+  return serving
+}
+
+const partingMs = 2000
+
+async function emptied(serving: MediaServing, limitMs: number): Promise<void> {
+  const late = performance.now() + limitMs
+  while (serving.legs() > 0 && performance.now() < late) await wait(50)
 }
 
 /** Says what is wrong with `cluster.roles`. Throws Refusal `bad-config`. */
@@ -130,18 +146,11 @@ export async function buildMediaNode(config: Config, log: Logger, own: Opened['o
 
   const drain = async (limitMs: number) => {
     await members.drain()
-    const late = performance.now() + limitMs
-    while (serving.legs() > 0 && performance.now() < late) await wait(50)
+    await emptied(serving, limitMs)
     return serving.legs()
   }
-  createNodes(
-    cluster,
-    {
-      drain: () => drain(config.cluster.drainSeconds * 1000),
-      undrain: () => undefined,
-    },
-    log.child({ room: 'cluster' }),
-  )
+  const work = { drain: () => drain(config.cluster.drainSeconds * 1000), undrain: () => undefined }
+  createNodes(cluster, work, log.child({ room: 'cluster' }))
   return {
     events,
     oneTimeLink: () => undefined,

@@ -1,4 +1,3 @@
-import { Refusal } from '../../errors.ts'
 import type { Asking, Hello, HelloAnswer } from './wire.ts'
 import { toJson, verbs } from './wire.ts'
 
@@ -68,11 +67,10 @@ export function createHealth(deps: HealthDeps): Health {
       often = deps.inUse()
       return often ? busyMs : idleMs
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
       if (closed) return 0
       failures += 1
       if (failures < failuresMost) return performance.now() - sentAt < timeoutMs / 2 ? refusedMs : 0
-      lose(error.message)
+      lose((error as Error).message)
       return idleMs
     }
   }

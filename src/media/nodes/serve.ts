@@ -65,6 +65,8 @@ export function serveMedia(deps: ServeDeps): MediaServing {
       onDeaf: () => void end(id, 'it takes in nothing'),
       log: log.child({ asker: from }),
     })
+    // Whoever begins anew has given up what it had here, and its parties must not hear it twice.
+    for (const [old, one] of sessions) if (one.from === from) void end(old, 'its node has begun anew')
     sessions.set(id, { session, from, heardAt: performance.now() })
   }
 
@@ -111,16 +113,20 @@ export function serveMedia(deps: ServeDeps): MediaServing {
 /** Legs that a node is thought to carry, as long as its processors have not shown otherwise. */
 const usualLegs = 2000
 const windowMs = 1000
+const freshMs = 50
 
 /** The media's load, and how large a share of what this machine can do it is: by processor time, and by legs that have just come. */
 export function createBusyness(media: Pick<Media, 'load'>, now = () => performance.now()) {
   const cores = availableParallelism()
+  let known: { at: number; load: MediaLoad } | undefined
   const spentBy = (load: MediaLoad) => load.workers.reduce((sum, one) => sum + one.cpuSeconds, load.audioCpuSeconds)
   let looked = { at: now(), spent: 0 }
   let share = 0
   return (): { load: MediaLoad; busy: number } => {
-    const load = media.load()
     const at = now()
+    // It is asked for each leg that is placed, and counts all of them.
+    if (known === undefined || at - known.at > freshMs) known = { at, load: media.load() }
+    const { load } = known
     if (at - looked.at >= windowMs) {
       const spent = spentBy(load)
       // A worker that died took its count with it.

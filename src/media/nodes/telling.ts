@@ -26,8 +26,7 @@ export function createTelling(deps: { session: string; tell(tellings: Tellings):
       waiting.splice(0, all.length)
       first += all.length
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      if (error.code === 'no-such-call') deps.onDeaf()
+      if (error instanceof Refusal && error.code === 'no-such-call') deps.onDeaf()
       else if (!closed) again = setTimeout(() => void flush(), againMs).unref()
       return
     } finally {
