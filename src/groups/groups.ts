@@ -24,7 +24,6 @@ import type { MeetingAddress } from './meeting-deps.ts'
 import { type MeetingView, viewOf } from './meeting-view.ts'
 import { createOutliving, type OtherNodes } from './outliving.ts'
 import { createPairs } from './pairs.ts'
-import type { Participant } from './participant.ts'
 import type { Person } from './person.ts'
 import type { Recordings } from './recorder.ts'
 import { createRinging } from './ringing.ts'
@@ -279,12 +278,8 @@ export function createGroups(deps: GroupsDeps): Groups {
     if (going === undefined && !meeting.ended) await ringing.callMembers(meeting, person.displayName)
   }
 
-  async function comeBack(
-    req: Incoming,
-    res: Reply,
-    party: Party,
-    { meeting, one }: { meeting: Meeting; one: Participant },
-  ): Promise<void> {
+  type Replaced = NonNullable<ReturnType<typeof findReplaced>>
+  async function comeBack(req: Incoming, res: Reply, party: Party, { meeting, one }: Replaced): Promise<void> {
     demandSfu(req)
     if (one.person.user !== party.user) throw new Refusal('forbidden')
     const dialog = await dialogs.answer(req, res, party, { ...options(meeting, one.id), streams: mayOffer })
