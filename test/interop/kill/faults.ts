@@ -144,7 +144,8 @@ export const faults = [
   blocked('a hears nothing of b', [['b', 'a']]),
   blocked('partition between a and Redis', apart('a', 'redis')),
   blocked('partition between b and Redis', apart('b', 'redis')),
-  blocked('a reaches neither b nor Redis, but the phones', [...apart('a', 'b'), ...apart('a', 'redis')], true),
+  blocked('a reaches neither b nor Redis, but NATS', [...apart('a', 'b'), ...apart('a', 'redis')]),
+  blocked('a reaches only the phones', [...apart('a', 'b'), ...apart('a', 'redis'), ...apart('a', 'nats')], true),
   blocked(
     'cable of a pulled',
     [...apart('a', 'b'), ...apart('a', 'redis'), ...apart('a', 'phones'), ...apart('a', 'nats')],

@@ -117,6 +117,9 @@ export async function makeGround(users: readonly string[], groups: Record<string
       ...more,
     })
     phones.add(one)
+    // It is ready when one node has its registration, and calls of phones that only `b` has are not those of `a`.
+    const registered = () => one.log().split(/\{\d\/UDP\/v4\} 200 OK/).length - 1
+    if (more.account === undefined) await until(() => registered() >= 2, 10_000)
     return one
   }
   async function closePhones(): Promise<void> {

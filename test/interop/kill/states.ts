@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Baresip } from '../../support/baresip.ts'
 import { until } from '../../support/pair.ts'
 import { secondsOf } from '../../support/tone.ts'
@@ -34,7 +35,9 @@ async function dial({ pair }: Ground, caller: Baresip, callee: Baresip): Promise
   const said = (phone: Baresip, what: string) => phone.events.some(({ type }) => type === what)
   await until(() => said(callee, 'CALL_INCOMING') || said(caller, 'CALL_PROGRESS'), 10_000)
   const calls = await pair.a.api<{ id: string; from: string }[]>('/api/calls')
-  return calls.filter(({ from }) => from.includes(`${caller.user}@`)).map(({ id }) => id)
+  const ids = calls.filter(({ from }) => from.includes(`${caller.user}@`)).map(({ id }) => id)
+  assert.equal(ids.length, 1, `a call of ${caller.user} at node a`)
+  return ids
 }
 
 const hears = (phone: Baresip, tone: number, least?: number) =>
