@@ -14,6 +14,7 @@ import type { Logger } from '../log.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
 import { parseNameAddr } from '../sip/engine/message/message.ts'
 import { parseUri } from '../sip/engine/message/uri.ts'
+import type { Followed } from './board.ts'
 import type { Meeting } from './meeting.ts'
 import type { Participant } from './participant.ts'
 import {
@@ -44,6 +45,8 @@ export interface AdoptionDeps {
   open(was: MeetingSnapshot): Meeting
   /** The dialog of a member, that is installed in the engine. */
   restore(meeting: Meeting, member: number, was: LegSnapshot, contact: string): LocalDialog
+  /** Goes on with a subscription to the roster of an address, whose dialog is here now. */
+  follow(meeting: Meeting, user: string, followed: Followed): void
   sessionExpires: number
   events: Events
   log: Logger
@@ -244,11 +247,23 @@ export function createAdoption(deps: AdoptionDeps): Adoption {
       ended: () => dialog.ended || !one.away || one.dialog !== dialog,
       ask(_state, way) {
         noteWay(dialog, way)
-        return browser && one.aware ? rejoin(one, dialog) : dialog.bring()
+        // A page that comes anew subscribes anew.
+        return browser && one.aware ? rejoin(one, dialog) : bringWhole(meeting, one, was, way)
       },
       lost: why => void dialog.bye({}, why),
     })
     dialog.once('ended', () => seek.forget(dialog.dialog))
+  }
+
+  /** Brings a member's media, and then what it follows: it is told the whole roster. */
+  async function bringWhole(meeting: Meeting, one: Participant, was: MemberSnapshot, way: Way): Promise<number> {
+    const status = await one.dialog.bring()
+    for (const { dialog, ...followed } of status < 300 ? (was.follows ?? []) : []) {
+      if (meeting.ended || followed.endsAt < Date.now()) continue
+      await dialogs.install({ ...dialog, target: way.uri }, way.proxy)
+      deps.follow(meeting, one.person.user, followed)
+    }
+    return status
   }
 
   /** A browser that knows docs/meetings.md comes by a new dialog: it needs a new connection for its media in any case. */

@@ -21,6 +21,8 @@ export interface BoardDeps {
   contact: string
   /** Called when the last subscription has ended. */
   onIdle(): void
+  /** A subscription of that user began or was renewed. */
+  onSubscribed?(user: string): void
 }
 
 const usualSeconds = 3600
@@ -33,14 +35,21 @@ const mostKept = 32
 // Subscriptions of one account to one meeting: its devices, and some that were forgotten.
 const mostPerUser = 8
 
-interface Subscription {
+/** What has to be known of a subscription to go on with it on another node, besides its dialog. */
+export interface Followed {
+  /** Of its dialog. */
   id: string
-  user: string
+  /** Value of its Event header. */
   event: string
+  /** In ms since 1970. */
+  endsAt: number
+}
+
+interface Subscription extends Followed {
+  user: string
   /** Last version that was told and answered; -1: none. */
   told: number
   sending: boolean
-  endsAt: number
   timer: NodeJS.Timeout | undefined
 }
 
@@ -100,12 +109,27 @@ export class Board {
     reply(res, 200, { headers: this.#answer(seconds) }, error => {
       const id = res.stackDialogId
       if (error || id === undefined) return
-      const event = req.get('Event') ?? 'conference'
-      const one: Subscription = { id, user, event, told: -1, sending: false, endsAt: 0, timer: undefined }
-      this.#subscriptions.set(id, one)
-      this.#deps.srf.addDialog({ id, handle: (again, answer) => this.#refresh(one, again, answer) })
-      this.#extend(one, seconds)
+      this.#extend(this.#add({ id, event: req.get('Event') ?? 'conference', endsAt: 0 }, user), seconds)
     })
+  }
+
+  #add(followed: Followed, user: string): Subscription {
+    const one: Subscription = { ...followed, user, told: -1, sending: false, timer: undefined }
+    this.#subscriptions.set(one.id, one)
+    this.#deps.srf.addDialog({ id: one.id, handle: (again, answer) => this.#refresh(one, again, answer) })
+    return one
+  }
+
+  /** Goes on with a subscription of another node, whose dialog is here now: the subscriber is told the whole. */
+  goOn(followed: Followed, user: string): void {
+    const left = Math.round((followed.endsAt - Date.now()) / 1000)
+    if (!this.#subscriptions.has(followed.id)) this.#extend(this.#add(followed, user), Math.max(1, left))
+  }
+
+  /** The subscriptions of a user. */
+  followed(user: string): Followed[] {
+    const own = [...this.#subscriptions.values()].filter(one => one.user === user)
+    return own.map(({ id, event, endsAt }) => ({ id, event, endsAt }))
   }
 
   /** Ends all subscriptions, for example because the meeting is over and will not come again. */
@@ -134,6 +158,7 @@ export class Board {
     if (seconds === 0) return this.#end(one, 'timeout')
     one.endsAt = Date.now() + seconds * 1000
     one.timer = setTimeout(() => this.#end(one, 'timeout'), seconds * 1000).unref()
+    this.#deps.onSubscribed?.(one.user)
     void this.#tell(one)
   }
 

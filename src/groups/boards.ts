@@ -1,7 +1,7 @@
 import type { Incoming, Reply, SrfPort } from '../calls/sip.ts'
 import type { Logger } from '../log.ts'
 import { contactOf } from './addresses.ts'
-import { Board } from './board.ts'
+import { Board, type Followed } from './board.ts'
 import type { MeetingAddress } from './meeting-deps.ts'
 
 export interface Boards {
@@ -9,6 +9,8 @@ export interface Boards {
   of(address: MeetingAddress): Board
   /** Answers a SUBSCRIBE for an address. Throws Refusal. */
   subscribe(address: MeetingAddress, req: Incoming, res: Reply, user: string): void
+  /** The subscriptions of a user to the roster of an address. */
+  followed(address: string, user: string): Followed[]
   /** Another node has the meeting of this address now: who subscribes anew finds it there. */
   leave(user: string): void
   /** A meeting is over; of an ad-hoc one nobody will hear again. */
@@ -22,11 +24,13 @@ export interface BoardsDeps {
   most: number
   /** Whether a meeting goes on at an address here. */
   isOn(user: string): boolean
+  /** A user has begun or renewed a subscription to the roster of an address. */
+  onSubscribed(address: string, user: string): void
   log: Logger
 }
 
 /** The rosters that are followed here, by address. */
-export function createBoards({ srf, domain, most, isOn, log }: BoardsDeps): Boards {
+export function createBoards({ srf, domain, most, isOn, onSubscribed, log }: BoardsDeps): Boards {
   const boards = new Map<string, Board>()
 
   function of({ user, displayName, group }: MeetingAddress): Board {
@@ -40,6 +44,7 @@ export function createBoards({ srf, domain, most, isOn, log }: BoardsDeps): Boar
         onIdle() {
           if (!isOn(user)) boards.delete(user)
         },
+        onSubscribed: who => onSubscribed(user, who),
       },
       { entity: `sip:${user}@${domain}`, displayName, most: group?.most ?? most, locked: false, users: [] },
     )
@@ -50,6 +55,7 @@ export function createBoards({ srf, domain, most, isOn, log }: BoardsDeps): Boar
   return {
     of,
     subscribe: (address, req, res, user) => of(address).subscribe(req, res, user),
+    followed: (address, user) => boards.get(address)?.followed(user) ?? [],
     leave(user) {
       boards.get(user)?.close('deactivated')
       boards.delete(user)

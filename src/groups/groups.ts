@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type Srf from 'drachtio-srf'
-import { endOf, unavailable } from '../calls/anchor.ts'
-import { mayCallAs, notUnderstood, type Party, reasonHeader } from '../calls/headers.ts'
+import { type Party, reasonHeader } from '../calls/headers.ts'
 import type { LocalDialog, LocalDialogs, LocalOptions } from '../calls/local.ts'
 import type { Receiver } from '../calls/refer.ts'
 import { calledUser } from '../calls/route.ts'
@@ -15,6 +14,7 @@ import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from '../media/media.ts'
 import { adHoc, contactOf, factory, made } from './addresses.ts'
+import { demandSfu, mayBegin } from './admission.ts'
 import { createBoards } from './boards.ts'
 import { createFocus } from './focus.ts'
 import { giveAll } from './giving.ts'
@@ -101,7 +101,10 @@ export function createGroups(deps: GroupsDeps): Groups {
   const srf = deps.srf as unknown as SrfPort
   /** By the user of their address. */
   const meetings = new Map<string, Meeting>()
-  const boards = createBoards({ srf, domain, most: config.most, isOn: user => meetings.has(user), log })
+  const boards = createBoards({
+    ...{ srf, domain, most: config.most, log, isOn: user => meetings.has(user) },
+    onSubscribed: keepFollower,
+  })
   const lobby = createLobby({ media, now, bus: deps.others?.bus })
   const ringing = createRinging({ dialogs, person: (user, meeting) => personOf(user, meeting.address), options })
   const focus = createFocus({ ringing, isOwn, pull })
@@ -110,6 +113,8 @@ export function createGroups(deps: GroupsDeps): Groups {
     ...{ others: deps.others, media, domain, events, log },
     ...{ find: byItsId, list: () => meetings.values(), at: user => meetings.get(user), accepts: () => !refuses },
     open: ({ user, displayName, group }, was) => meetings.get(user) ?? start({ user, displayName, group }, was),
+    followed: boards.followed,
+    follow: ({ address }, user, followed) => boards.of(address).goOn(followed, user),
     restore: (meeting, id, was, contact) => dialogs.restore(was, contact, options(meeting, id)),
   })
   const onElsewhere = events.on('elsewhere', ({ what, fact }) => {
@@ -195,6 +200,12 @@ export function createGroups(deps: GroupsDeps): Groups {
     boards.over(meeting.address)
   }
 
+  function keepFollower(address: string, user: string): void {
+    const meeting = meetings.get(address)
+    const one = meeting?.people.find(({ person }) => person.user === user)
+    if (meeting && one) keeping.touch(meeting, one)
+  }
+
   async function isGruu(uri: string, user: string): Promise<boolean> {
     const bindings = /;gr\b/.test(uri) ? await deps.bindingsOfGruu(uri) : undefined
     return bindings?.some(({ aor }) => aor === `sip:${user}@${domain}`) === true
@@ -203,9 +214,9 @@ export function createGroups(deps: GroupsDeps): Groups {
   async function invite(request: Request, response: Response, caller: Party): Promise<void> {
     const req = request as unknown as Incoming
     const res = response as unknown as Reply
-    const party = admit(req, caller)
+    mayBegin(req, caller, isOwn)
     const replaced = findReplaced(req)
-    if (replaced && keeping.owns(replaced.meeting.id)) return comeBack(req, res, party, replaced)
+    if (replaced && keeping.owns(replaced.meeting.id)) return comeBack(req, res, caller, replaced)
     const user = userOf(req) ?? ''
     if (made.test(user) && !meetings.has(user) && (await seats.lead(user, req, caller.user))) return
     const address = user === factory ? adHoc(caller) : await addressOf(user)
@@ -218,10 +229,10 @@ export function createGroups(deps: GroupsDeps): Groups {
     // The node that had the meeting may have died meanwhile.
     await recover(req)
     const back = findReplaced(req)
-    if (back && keeping.owns(back.meeting.id)) return comeBack(req, res, party, back)
+    if (back && keeping.owns(back.meeting.id)) return comeBack(req, res, caller, back)
     if (id === undefined) throw tooBusy()
-    demandSfu(req)
-    await enter(address, person, id, common => dialogs.answer(req, res, party, { ...common, streams: mayOffer }))
+    demandSfu(req, media)
+    await enter(address, person, id, common => dialogs.answer(req, res, caller, { ...common, streams: mayOffer }))
   }
 
   async function receiver(user: string): Promise<Receiver | undefined> {
@@ -280,7 +291,7 @@ export function createGroups(deps: GroupsDeps): Groups {
 
   type Replaced = NonNullable<ReturnType<typeof findReplaced>>
   async function comeBack(req: Incoming, res: Reply, party: Party, { meeting, one }: Replaced): Promise<void> {
-    demandSfu(req)
+    demandSfu(req, media)
     if (one.person.user !== party.user) throw new Refusal('forbidden')
     const dialog = await dialogs.answer(req, res, party, { ...options(meeting, one.id), streams: mayOffer })
     await meeting.replace(one, dialog)
@@ -301,23 +312,6 @@ export function createGroups(deps: GroupsDeps): Groups {
       if (one) return { meeting, one }
     }
     return undefined
-  }
-
-  function admit(req: Incoming, caller: Party): Party {
-    const unknown = notUnderstood(req)
-    if (unknown.length > 0) {
-      throw new Refusal('bad-extension', undefined, { headers: { Unsupported: unknown.join(', ') } })
-    }
-    if (mayCallAs(req, caller.user, isOwn) === 'forbidden') {
-      throw new Refusal('forbidden', 'A caller may only call as itself')
-    }
-    return caller
-  }
-
-  /** A browser is told at once when the part of this server that it needs is not there. */
-  function demandSfu(req: Incoming): void {
-    const { sfu, why } = media.state()
-    if (sfu !== 'ready' && endOf(req).profile === 'webrtc') throw unavailable(why)
   }
 
   async function pull(meeting: Meeting, replaces: Replaces, user: string): Promise<void> {

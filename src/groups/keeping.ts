@@ -3,9 +3,10 @@ import type { Replication, Strategy } from '../cluster/replication.ts'
 import type { Logger } from '../log.ts'
 import type { Stream } from '../media/media.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
+import type { Followed } from './board.ts'
 import type { Meeting } from './meeting.ts'
 import type { Participant } from './participant.ts'
-import { encodeMeeting, encodeMember, meetingName, memberItem, memberName } from './snapshot.ts'
+import { encodeMeeting, encodeMember, type FollowSnapshot, meetingName, memberItem, memberName } from './snapshot.ts'
 
 export interface MeetingKeeping {
   /** Keeps a meeting, and one of its members, as they are at the end of this turn of the event loop. */
@@ -30,6 +31,8 @@ export interface MeetingKeepingDeps {
   dialogs: Pick<EngineDialogs, 'read'>
   /** What a media leg carries. */
   streams(leg: string): Stream[]
+  /** How a user follows the roster of an address. */
+  followed(address: string, user: string): Followed[]
   log: Logger
 }
 
@@ -64,18 +67,29 @@ export function createMeetingKeeping(deps: MeetingKeepingDeps): MeetingKeeping {
     const { dialog } = one
     const state = await dialogs.read(dialog.dialog.id)
     if (state === undefined || dialog.ended || one.dialog !== dialog || one.away || meeting.ended) return
+    const follows =
+      meeting.people.find(({ person }) => person.user === one.person.user) === one ? await followsOf(meeting, one) : []
     const { id, person, joining, since, muted, held, aware, wantsMesh, mesh } = one
     const snapshot = encodeMember({
       ...{ meeting: meeting.id, id, person, joining, since, muted, held, aware, wantsMesh, mesh },
       contact: dialog.remoteContact,
       streams: one.resting ?? deps.streams(dialog.leg),
       leg: legSnapshot(dialog.dialog, state),
+      ...(follows.length === 0 ? {} : { follows }),
     })
     if (snapshot === undefined) return log.warn({ meeting: meeting.id, member: id }, 'a member is too long to be kept')
     is.members.add(id)
     const names = [nameOf(state), memberName(meeting.id, id)]
     const item = memberItem(meeting.id, id)
     await replication.save({ kind: 'meeting', id: item, dialogs: names, snapshot }, howOf(meeting))
+  }
+
+  async function followsOf({ address }: Meeting, { person }: Participant): Promise<FollowSnapshot[]> {
+    const all = deps.followed(address.user, person.user).map(async one => {
+      const dialog = await dialogs.read(one.id)
+      return dialog && { ...one, dialog }
+    })
+    return (await Promise.all(all)).filter(one => one !== undefined)
   }
 
   async function keep(meeting: Meeting, people: Iterable<Participant>, is: Known): Promise<void> {

@@ -11,7 +11,7 @@ import type { Media } from '../media/media.ts'
 import type { EngineDialogs } from '../sip/dialogs.ts'
 import { type Adoption, type AdoptionDeps, createAdoption } from './adoption.ts'
 import { createGiving, type Giving, keepsAll } from './giving.ts'
-import { createMeetingKeeping, keepsNothing, type MeetingKeeping } from './keeping.ts'
+import { createMeetingKeeping, keepsNothing, type MeetingKeeping, type MeetingKeepingDeps } from './keeping.ts'
 import type { Meeting } from './meeting.ts'
 import { createSeats, lone, type Seats, type SeatsDeps } from './seats.ts'
 import type { MeetingSnapshot } from './snapshot.ts'
@@ -28,7 +28,8 @@ export interface OtherNodes extends Pick<SeekDeps, 'bindings' | 'onBindings'> {
 }
 
 export interface OutlivingDeps
-  extends Pick<AdoptionDeps, 'find' | 'list' | 'restore'>,
+  extends Pick<AdoptionDeps, 'find' | 'list' | 'restore' | 'follow'>,
+    Pick<MeetingKeepingDeps, 'followed'>,
     Pick<SeatsDeps, 'at' | 'accepts'> {
   others: OtherNodes | undefined
   media: Pick<Media, 'streams'>
@@ -48,11 +49,21 @@ export interface Outliving {
 
 /** What keeps the meetings of this node for others, and goes on with theirs. */
 export function createOutliving(deps: OutlivingDeps): Outliving {
-  const { others, media, domain, events, find, list, open, restore, log } = deps
+  const { others, media, domain, events, find, list, open, restore, follow, followed, log } = deps
   if (others === undefined) return { keeping: keepsNothing, adoption: undefined, seats: lone, giving: keepsAll }
   const seek = createSeek({ ...others, domain, events, where: whereIn(others.members) })
-  const keeping = createMeetingKeeping({ ...others, streams: leg => media.streams(leg), log })
-  const adoption = createAdoption({ ...others, seek, log, events, find, list, restore, open: was => open(was, was) })
+  const keeping = createMeetingKeeping({ ...others, streams: leg => media.streams(leg), followed, log })
+  const adoption = createAdoption({
+    ...others,
+    seek,
+    log,
+    events,
+    find,
+    list,
+    restore,
+    follow,
+    open: was => open(was, was),
+  })
   const { at, accepts } = deps
   const seats = createSeats({ ...others, adoption, pass: createPass(others.members), at, list, accepts, events, log })
   return { keeping, adoption, seats, giving: createGiving({ ...others, keeping, adoption }) }

@@ -12,6 +12,8 @@ import {
 } from '../calls/snapshot.ts'
 import type { Topology } from '../events.ts'
 import type { Stream } from '../media/media.ts'
+import type { DialogState } from '../sip/dialogs.ts'
+import type { Followed } from './board.ts'
 import type { Person } from './person.ts'
 import type { Group } from './store.ts'
 import type { ShapeChoice } from './topology.ts'
@@ -74,6 +76,12 @@ export interface MemberSnapshot {
   /** m-lines of its leg, as we would write them; of one that was put to rest those that it had before. */
   streams: readonly Stream[]
   leg: LegSnapshot
+  /** How its user follows the roster; of one who is in with several devices the first one has them all. */
+  follows?: readonly FollowSnapshot[] | undefined
+}
+
+export interface FollowSnapshot extends Followed {
+  dialog: DialogState
 }
 
 /** By these the replication finds what is kept of a meeting. No dialog's name has spaces. */
@@ -114,6 +122,7 @@ const memberShape: Shape = {
   meeting: 'string', id: 'number', person: 'object', joining: 'string', since: 'string', muted: 'boolean',
   held: 'boolean', aware: 'boolean', wantsMesh: 'boolean', mesh: 'boolean', contact: 'string', streams: 'list', leg: 'object',
 } // biome-ignore format: one table
+const followShape: Shape = { id: 'string', event: 'string', endsAt: 'number', dialog: 'object' }
 const personShape: Shape = { user: 'string', displayName: 'string', moderator: 'boolean' }
 const legShape: Shape = {
   party: 'object', device: 'object', profile: 'string', address: 'string', allow: 'string', localSdp: 'string',
@@ -140,7 +149,8 @@ export function decodeMeeting(text: string): MeetingSnapshot | undefined {
 export function decodeMember(text: string): MemberSnapshot | undefined {
   const value = unpack(text)
   if (!fits(value, memberShape) || !isReadable(value['version'])) return undefined
-  const { person, joining, leg } = value
+  const { person, joining, leg, follows = [] } = value
+  if (!Array.isArray(follows) || !follows.every(one => fits(one, followShape))) return undefined
   if (!fits(person, personShape) || (joining !== 'dialed-in' && joining !== 'dialed-out')) return undefined
   if (!fits(leg, legShape) || !fits(leg['dialog'], dialogShape)) return undefined
   if (!fits(leg['party'], partyShape) || !fits(leg['device'], deviceShape)) return undefined

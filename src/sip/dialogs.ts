@@ -1,7 +1,9 @@
 // The seam to dialogs inside the engine, for calls that outlive their node.
 
-/** A confirmed INVITE dialog (RFC 3261 section 12) as plain JSON. */
+/** A confirmed dialog (RFC 3261 section 12) as plain JSON. */
 export interface DialogState {
+  /** What has made it; absent: an INVITE. */
+  kind?: 'SUBSCRIBE'
   /** The admin protocol's id: Call-ID and From tag of the request that made it. */
   id: string
   caller: boolean

@@ -175,6 +175,11 @@ test('the node that has the meeting is killed: it goes on at the other one, with
   assert.equal((await mum.call('family')).status, 200)
   assert.equal((await dad.call('family')).status, 200)
   await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  // Two rosters that are followed: at the node itself, and over the other one.
+  for (const one of [mum, dad]) {
+    assert.equal(await one.subscribe('family'), 200)
+    await one.until(() => one.members.size === 2, 'both in the roster')
+  }
   const [before] = await meetings(pair.a)
   const killed = performance.now()
   await pair.a.kill()
@@ -189,6 +194,11 @@ test('the node that has the meeting is killed: it goes on at the other one, with
   assert.deepEqual(more, [])
   assert.equal(now?.id, before?.id)
   assert.deepEqual(now?.members.map(({ id, user }) => `${id} ${user}`).toSorted(), ['1 mum', '2 dad', '3 kid'])
+  // Nobody has subscribed anew.
+  for (const one of [mum, dad]) await one.until(() => one.members.size === 3, 'all three in the roster')
+  assert.equal(await mum.info({ do: 'mute', member: 3 }), 200)
+  await dad.until(() => dad.members.get('3') === 'muted-via-focus', 'the mute in the roster')
+  assert.equal(await dad.resubscribe(600), 200)
   for (const one of [mum, dad, kid]) await one.hangUp()
   await isQuiet(pair.b)
   await pair.restart(pair.a)

@@ -7,7 +7,7 @@ import type { Uas } from './uas.ts'
 
 /** Dialogs that leave this engine and come to it, as an application wants it. */
 export interface Moving {
-  /** The state of the application's confirmed INVITE dialog of that id as JSON; undefined when there is none. */
+  /** The state of the application's confirmed dialog of that id as JSON; undefined when there is none. */
   read(app: App, id: string): string | undefined
   /**
    * Makes a dialog known that belongs to `app` from now on; of one that is known already only next hop and target are
@@ -33,7 +33,7 @@ export function createMoving(ground: Ground, keeper: Keeper, uas: Pick<Uas, 'ado
   return {
     read(app, id) {
       const dialog = dialogs.byId(id)
-      const is = dialog?.app === app && dialog.confirmed && dialog.kind === 'INVITE'
+      const is = dialog?.app === app && dialog.confirmed && (dialog.kind === 'INVITE' || dialog.kind === 'SUBSCRIBE')
       return is ? JSON.stringify(stateOf(dialog)) : undefined
     },
     install(app, text, viaText) {

@@ -19,10 +19,11 @@ const sequenceGap = 10_000
 
 const protocols = new Set<unknown>(['udp', 'tcp', 'tls', 'ws', 'wss'] satisfies Protocol[])
 
-/** A confirmed dialog of an INVITE as it is now. */
+/** A confirmed dialog of an INVITE or a SUBSCRIBE as it is now. */
 export function stateOf(dialog: Dialog): DialogState {
   const { session, flow, localSdp, remoteSequence } = dialog
   return {
+    ...(dialog.kind === 'SUBSCRIBE' ? { kind: dialog.kind } : {}),
     id: dialog.id,
     caller: dialog.caller,
     callId: dialog.callId,
@@ -74,6 +75,7 @@ function isState(state: unknown): state is DialogState {
   if (!isObject(state)) return false
   const { id, caller, callId, local, remote, localTag, remoteTag, routes, target, contact, session, source } = state
   if (![id, callId, local, remote, localTag, remoteTag, target, contact].every(isLine)) return false
+  if (state['kind'] !== undefined && state['kind'] !== 'SUBSCRIBE') return false
   if (typeof caller !== 'boolean' || callId === '' || localTag === '') return false
   if (id !== dialogId(String(callId), String(caller ? localTag : remoteTag))) return false
   if (!isSequence(state['localSequence'])) return false
@@ -107,7 +109,7 @@ export function dialogOf(state: DialogState, app: App, none: Flow): Dialog {
   const dialog = new Dialog({
     ...state,
     app,
-    kind: 'INVITE',
+    kind: state.kind ?? 'INVITE',
     localSequence: Math.min(state.localSequence + sequenceGap, mostNumber),
     remoteSequence: state.remoteSequence,
     flow: { ...none, protocol: protocol as Protocol, remote: { address, port }, reliable: protocol !== 'udp' },
