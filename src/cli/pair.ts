@@ -120,6 +120,7 @@ async function run(programs: readonly PairProgram[], directory: string, restartM
     if (ready.size < 2) return
     const active = children.get('a')?.pid
     remark(`Both nodes are ready. Let two phones talk, then: kill -9 ${active} (docs/pair.md, step by step)`)
+    remark(`Or see it measured: npm run vaartha -- --data ${join(directory, 'b')} drill failover`)
   }
 
   const signalled = new Promise<void>(done => {

@@ -96,6 +96,17 @@ test('of `vaartha pair` the node of a call is killed: both talk on, hang up, and
     assert.ok(lines[0]?.answered !== undefined)
   }
 
+  // The command that the pair names: it does all of this by itself, and measures.
+  const command = /Or see it measured: npm run vaartha -- (.*)/.exec(printed)![1]!.split(' ')
+  const drill = spawn(process.execPath, [...program, ...command], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  let told = ''
+  drill.stdout.setEncoding('utf8').on('data', text => (told += text))
+  await once(drill, 'close')
+  assert.match(
+    told,
+    /kill a, conducted by b.*calls lost +0 of 4 .*gap in direct sound +0 ms .*call records +5 here, 5 there/s,
+  )
+
   /** Nothing while that node starts. */
   function historyOf(node: 'a' | 'b'): Promise<Line[]> {
     return call<Line[]>(node, '/api/history').catch(() => [])
