@@ -59,12 +59,32 @@ test('the media node of a meeting is killed: everybody hears everybody again, ov
     `asked after ${Math.round(asked)} ms, all hear each other after ${Math.round(performance.now() - killed)} ms`,
   )
   const other = name === 'm' ? 'n' : 'm'
-  assert.equal(await servers.carrier(), other)
+  await until(async () => (await servers.carrier()) === other, 8000)
   await part(all)
   await servers.media[name].restart()
   await until(async () => {
     return (await nodes()).some(({ node, state }) => node === name && state === 'up')
   }, 10_000)
+})
+
+test('the media node of a meeting is put to sleep: the others go on, and it has nothing of theirs when it wakes up', async t => {
+  const all = await meet(t)
+  const name = await servers.carrier()
+  process.kill(servers.media[name].pid, 'SIGSTOP')
+  const stopped = performance.now()
+  try {
+    await until(() => all.every(one => one.offers.length > 0), 8000)
+    await hearEachOther(all)
+    t.diagnostic(`all hear each other ${Math.round(performance.now() - stopped)} ms after SIGSTOP`)
+  } finally {
+    process.kill(servers.media[name].pid, 'SIGCONT')
+  }
+  await until(
+    async () => (await nodes()).some(one => one.node === name && one.state === 'up' && !one.load['legs']),
+    20_000,
+  )
+  await hearEachOther(all)
+  await part(all)
 })
 
 test('the media node of a meeting is drained: it moves without a gap, and the node ends with nothing left', async t => {
