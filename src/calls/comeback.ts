@@ -1,6 +1,6 @@
 import type { Members } from '../cluster/members.ts'
 import type { Binding } from '../location/store.ts'
-import { isLive, type Target, targetOf, type Whereabouts } from './route.ts'
+import { chooseTargets, isLive, type Target, targetOf, type Whereabouts } from './route.ts'
 
 // A phone whose only connection was to a node that has just gone registers at another one within some seconds. Whoever is
 // calling it just then waits for that, instead of hearing that nobody is there.
@@ -9,7 +9,7 @@ import { isLive, type Target, targetOf, type Whereabouts } from './route.ts'
 export type OnBindings = (listener: (aor: string) => void) => () => void
 
 export interface ComebackDeps {
-  members: Pick<Members, 'find'>
+  members: Pick<Members, 'find' | 'onDeath'>
   where: Whereabouts
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   onBindings: OnBindings
@@ -34,9 +34,15 @@ const recentMs = 30_000
 export function createComeback(deps: ComebackDeps): Comeback {
   const { members, where, patienceMs = defaultPatienceMs } = deps
   const waiting = new Map<string, Set<() => void>>()
-  const stop = deps.onBindings(aor => {
-    for (const look of waiting.get(aor) ?? []) look()
-  })
+  const stops = [
+    deps.onBindings(aor => {
+      for (const look of waiting.get(aor) ?? []) look()
+    }),
+    // Of a node that is known to be dead a phone may be reached at its contact itself.
+    members.onDeath(() => {
+      for (const all of waiting.values()) for (const look of all) look()
+    }),
+  ]
 
   function isDue({ node, flow }: Binding): boolean {
     if (where(node) === 'here') return false
@@ -86,12 +92,14 @@ export function createComeback(deps: ComebackDeps): Comeback {
           .map(binding => targetOf(binding, where))
           .find(({ proxy }) => !tried.includes(proxy ?? ''))
         if (fresh !== undefined) return [fresh]
+        const left = own.some(binding => isLive(binding, where)) ? [] : chooseTargets(own, { most: 1, where })
+        if (left.length > 0 && !tried.includes(left[0]?.proxy ?? '')) return left
         return own.some(isDue) ? undefined : []
       }
       return (await wait(aor, next)) ?? []
     },
     close() {
-      stop()
+      for (const stop of stops) stop()
       for (const [aor] of waiting) waiting.delete(aor)
     },
   }

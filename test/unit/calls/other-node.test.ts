@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { createSide, createTcpSide, type Side, sdp } from '../../support/calls.ts'
+import { until } from '../../support/dying-node.ts'
 import { createSharedCalls } from '../../support/shared-calls.ts'
 import type { Received } from '../../support/sip-peer.ts'
 
@@ -169,4 +170,23 @@ test('of the flows of one phone one is rung, and when that has gone the next one
   assert.ok(bob.peer.untaken().every(({ method }) => method !== 'INVITE'))
   bob.answer(invite, 486)
   await Promise.all([bob.peer.request('ACK'), alice.peer.status(486)])
+})
+
+test('a phone of a node that has gone unnoticed is rung at its own address as soon as the death is known', async t => {
+  const { shared, a, b, alice } = await start(t)
+  const carol = await createSide(a.engine.udp, 'carol')
+  t.after(() => carol.peer.close())
+  b.bind('carol', carol.peer, { node: 'a', flow: '7' })
+  alice.target = 'sip:carol@example.org'
+  alice.to = '<sip:carol@example.org>'
+  await a.engine.close()
+  alice.say('INVITE', { body: sdp(4000) })
+  // It has been looked up where it was.
+  await until(() => b.facts.some(({ name }) => name === 'callStarted'))
+  shared.dies('a')
+  const invite = await carol.peer.request('INVITE')
+  assert.equal(invite.body, sdp(4000))
+  carol.peer.turnTo?.(b.engine.udp)
+  carol.answer(invite, 486)
+  await Promise.all([carol.peer.request('ACK'), alice.peer.status(486)])
 })
