@@ -108,7 +108,12 @@ async function createNode(deps: ClusterDeps): Promise<ClusterRooms> {
   let bus: Bus = direct
   if (cluster.nats !== '') {
     const { createNatsBus } = await import('./nats-bus.ts')
-    bus = createNatsBus({ url: cluster.nats, name: store.prefix, node, direct, desk, log })
+    try {
+      bus = createNatsBus({ url: cluster.nats, name: store.prefix, node, direct, desk, log })
+    } catch (error) {
+      await direct.close()
+      throw error
+    }
   }
   members = createMembers({
     node,

@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { checkServerIdentity } from 'node:tls'
 import type { ConsumerMessages } from '@nats-io/jetstream'
-import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
+import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Bus, Json } from './bus.ts'
@@ -9,8 +10,9 @@ import { mostKept } from './direct-bus.ts'
 
 export interface NatsBusDeps {
   /**
-   * URLs with commas between. The first one says how all are spoken to: `nats://` or `tls://`, `user:password@` or
-   * `token@`, `?creds=FILE` for a credentials file.
+   * URLs with commas between, `nats://` or `tls://`, which holds for all. The first one says how we prove ourselves:
+   * `user:password@`, `token@`, `?creds=FILE`, `?nkey=FILE` of a seed, or with TLS `?cert=FILE&key=FILE`; `?ca=FILE` is whom
+   * we trust.
    */
   url: string
   /** First word of all subjects, so that several clusters may share a NATS. */
@@ -46,9 +48,11 @@ const twice = new Set(['ping', 'countMeIn', 'goodbye'])
  *   NAME.fact.SUBJECT   for whoever listens now
  *   NAME.kept.SUBJECT   kept by JetStream for a day, and given to each node once, also when it was away
  *   NAME.ask.NODE       questions to one node
+ * Throws Refusal('bad-config') for URLs that cannot be.
  */
 export function createNatsBus(deps: NatsBusDeps): Bus {
   const { node, direct, desk, log } = deps
+  const options = readUrls(deps.url, node)
   const name = word(deps.name)
   const stream = `${name}-kept`
   const waiting: Waiting[] = []
@@ -64,17 +68,21 @@ export function createNatsBus(deps: NatsBusDeps): Bus {
 
   async function start(): Promise<void> {
     try {
-      const { connect } = await import('@nats-io/transport-node')
-      const fresh = await connect(await readUrl(deps.url, node))
+      const library = await import('@nats-io/transport-node')
+      const fresh = await library.connect(options(library))
       if (closed) return await fresh.close()
       nats = fresh
       void fresh.closed().then(error => again(error ?? new Error('closed')))
       void follow(fresh)
       serve(fresh)
+      reason = 'not all is set up yet'
+      await openStream(fresh)
+      // What has happened to the connection meanwhile was told by its status.
+      if (reason !== 'not all is set up yet') return
       connected = true
       reason = ''
       log.info({ server: fresh.getServer() }, 'NATS is reached')
-      void openStream(fresh)
+      void flush()
     } catch (error) {
       again(error as Error)
     }
@@ -247,26 +255,66 @@ export function createNatsBus(deps: NatsBusDeps): Bus {
   }
 }
 
-async function readUrl(text: string, node: string): Promise<ConnectionOptions> {
-  const urls = text.split(',').map(one => new URL(one.trim()))
-  const { username, password, protocol, searchParams } = urls[0]!
-  const creds = searchParams.get('creds')
-  const { credsAuthenticator } = await import('@nats-io/transport-node')
-  return {
-    servers: urls.map(url => url.host),
-    name: `vaartha ${node}`,
-    noEcho: true,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 250,
-    timeout: 2000,
-    pingInterval: 2000,
-    maxPingOut: 2,
-    ...(protocol === 'tls:' ? { tls: {} } : {}),
-    ...(username !== '' && password !== ''
-      ? { user: decodeURIComponent(username), pass: decodeURIComponent(password) }
-      : {}),
-    ...(username !== '' && password === '' ? { token: decodeURIComponent(username) } : {}),
-    ...(creds === null ? {} : { authenticator: credsAuthenticator(await readFile(creds)) }),
+type Authenticators = Pick<
+  typeof import('@nats-io/transport-node'),
+  'credsAuthenticator' | 'nkeyAuthenticator' | 'usernamePasswordAuthenticator' | 'tokenAuthenticator'
+>
+
+/** What the URLs say. Throws Refusal('bad-config') for what is no URL of a NATS, or names a file that cannot be read. */
+function readUrls(text: string, node: string): (library: Authenticators) => NodeConnectionOptions {
+  const urls = text.split(',').map(one => {
+    const url = URL.parse(one.trim())
+    if (url?.hostname && /^(nats|tls):$/.test(url.protocol)) return url
+    throw new Refusal('bad-config', 'cluster.nats: each URL is nats://host:port or tls://host:port')
+  })
+  const { username, password, searchParams } = urls[0]!
+  const secure = urls.some(url => url.protocol === 'tls:')
+  const files = new Map([...searchParams].map(([name, path]) => [name, readNamed(name, path)]))
+  if (!secure && ['ca', 'cert', 'key'].some(name => files.has(name))) {
+    throw new Refusal('bad-config', 'cluster.nats: ca, cert and key belong to tls://')
+  }
+  const [user, pass] = [decodeURIComponent(username), decodeURIComponent(password)]
+  const named = ['ca', 'cert', 'key'].flatMap(name => (files.has(name) ? [[name, `${files.get(name)}`]] : []))
+  return library => {
+    const [creds, seed] = [files.get('creds'), files.get('nkey')]
+    const authenticator =
+      (creds && library.credsAuthenticator(creds)) ??
+      (seed && library.nkeyAuthenticator(Buffer.from(String(seed).trim()))) ??
+      (pass !== '' ? library.usernamePasswordAuthenticator(user, pass) : undefined) ??
+      (user !== '' ? library.tokenAuthenticator(user) : undefined)
+    return {
+      servers: urls.map(url => url.host),
+      name: `vaartha ${node}`,
+      noEcho: true,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 250,
+      timeout: 2000,
+      pingInterval: 2000,
+      maxPingOut: 2,
+      // A server without TLS is then refused by the library, before it is told anything.
+      ...(secure ? { tls: { ...Object.fromEntries(named), checkServerIdentity: isOneOf(urls) } } : {}),
+      ...(authenticator === undefined ? {} : { authenticator }),
+    }
+  }
+}
+
+/** The library has a certificate of an address checked for `localhost`; one of the hosts that we were told it has to name. */
+function isOneOf(urls: readonly URL[]): typeof checkServerIdentity {
+  const hosts = urls.map(({ hostname }) => hostname.replace(/^\[|\]$/g, ''))
+  return (_name, certificate) => {
+    const wrong = hosts.map(host => checkServerIdentity(host, certificate))
+    return wrong.includes(undefined) ? undefined : wrong[0]
+  }
+}
+
+const fileNames = new Set(['ca', 'cert', 'key', 'creds', 'nkey'])
+
+function readNamed(name: string, path: string): Buffer {
+  if (!fileNames.has(name)) throw new Refusal('bad-config', `cluster.nats: there is no ?${name}=`)
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw new Refusal('bad-config', `cluster.nats: ${name}: ${(cause as Error).message}`, { cause })
   }
 }
 

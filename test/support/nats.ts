@@ -17,15 +17,21 @@ export interface NatsServer {
 const user = 'vaartha'
 const password = 'of a test'
 
-/** Starts a real nats-server with JetStream on a loopback port, that lets in one user alone. */
-export async function startNats(at?: number, store?: string, place: Place = here): Promise<NatsServer> {
+/** Starts a real nats-server with JetStream on a loopback port, that lets in one user alone, or whom `rules` let in. */
+export async function startNats(
+  at?: number,
+  store?: string,
+  place: Place = here,
+  rules?: readonly string[],
+): Promise<NatsServer> {
   const port = at ?? (await freePort())
   const dir = store ?? (await mkdtemp(join(tmpdir(), 'vaartha-nats-')))
   const config = join(dir, 'nats.conf')
   const lines = [
     `listen: "${place.address}:${port}"`,
-    `jetstream { store_dir: "${dir}" }`,
-    `authorization { user: ${user}, password: "${password}" }`,
+    // Where there are operators JetStream needs an account of its own.
+    ...(rules?.some(rule => rule.startsWith('operator')) ? [] : [`jetstream { store_dir: "${dir}" }`]),
+    ...(rules ?? [`authorization { user: ${user}, password: "${password}" }`]),
   ]
   await writeFile(config, lines.join('\n'))
   const child = spawn(...place.enter('nats-server', ['-c', config]), { stdio: ['ignore', 'ignore', 'pipe'] })
