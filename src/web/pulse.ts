@@ -6,7 +6,7 @@ export const question = '\r\n\r\n'
 
 const calm = { everyMs: 10_000, answerMs: 5000 }
 /** In a call every second without a server counts; shorter than this a busy machine may well be silent. */
-const busy = { everyMs: 3000, answerMs: 5000 }
+const busy = { everyMs: 2000, answerMs: 4000 }
 // A page that slept meanwhile has heard nothing because of that.
 const sleptMs = 1000
 

@@ -5,8 +5,8 @@ import { openMember } from '../support/member.ts'
 import { type Pair, startPair, until } from '../support/pair.ts'
 import { openWebPhone, type WebPhone, webUrl } from '../support/web-phone.ts'
 
-// Two browsers and a phone in a meeting, and their node is killed: the pages connect to the other node by themselves, and
-// the meeting is whole again there.
+// Two browsers and a phone in a meeting, and their node is killed, or stands still: the pages connect to the other node by
+// themselves, and the meeting is whole again there.
 
 const tones = { mum: 600, dad: 800, kid: 1000 } as const
 let pair: Pair
@@ -27,8 +27,8 @@ after(async () => {
   await pair?.close()
 })
 
-async function join(name: 'mum' | 'dad', count: number): Promise<WebPhone> {
-  const one = await openWebPhone(browser, pair.a, { name, password: passwords[name]!, tone: tones[name] })
+async function join(name: 'mum' | 'dad', count: number, at = pair.a): Promise<WebPhone> {
+  const one = await openWebPhone(browser, at, { name, password: passwords[name]!, tone: tones[name] })
   await one.call('family')
   await one.shows(`${count} in the meeting`)
   return one
@@ -65,4 +65,27 @@ test('killed with SIGKILL: two browsers and a phone hear each other again at the
   await mum.shows('3 in the meeting')
   await mum.button('Leave').click()
   await dad.shows('2 in the meeting')
+})
+
+test('stopped with SIGSTOP: a browser notices that its server does not answer, and goes on at the other node', async t => {
+  await pair.restart(pair.a)
+  const list = () => pair.b.api<{ id: string }[]>('/api/meetings')
+  for (const { id } of await list()) await pair.b.api(`/api/meetings/${id}/end`, 'POST')
+  await until(async () => (await list()).length === 0, 5000)
+  const mum = await join('mum', 1, pair.b)
+  const dad = await join('dad', 2, pair.b)
+  await mum.hears([tones.dad])
+  process.kill(pair.b.pid, 'SIGSTOP')
+  const stopped = performance.now()
+  try {
+    await until(async () => (await pair.a.api<unknown[]>('/api/meetings')).length === 1, 20_000)
+    const there = performance.now()
+    await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+    const heard = performance.now()
+    t.diagnostic(
+      `meeting at the other node after ${Math.round(there - stopped)} ms, heard ${Math.round(heard - there)} ms later`,
+    )
+  } finally {
+    process.kill(pair.b.pid, 'SIGCONT')
+  }
 })

@@ -44,19 +44,19 @@ test('one that stands still is noticed within fifteen seconds, once', () => {
   assert.deepEqual([asked, dead], [1, 1])
 })
 
-test('in a call within eight, and at once when there is reason to ask', () => {
+test('in a call within six, and at once when there is reason to ask', () => {
   busy = true
   mock.timers.tick(10_000)
   pulse.heard()
-  mock.timers.tick(3000)
+  mock.timers.tick(2000)
   assert.equal(asked, 2)
-  mock.timers.tick(5000)
+  mock.timers.tick(4000)
   assert.equal(dead, 1)
   pulse = startPulse({ ask: () => asked++, busy: () => busy, onDead: () => dead++ })
   pulse.hurry()
   pulse.hurry()
   assert.equal(asked, 3)
-  mock.timers.tick(5000)
+  mock.timers.tick(4000)
   assert.equal(dead, 2)
 })
 
