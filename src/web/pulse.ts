@@ -30,14 +30,21 @@ export interface Pulse {
 export function startPulse(deps: PulseDeps): Pulse {
   let timer: ReturnType<typeof setTimeout> | undefined
   let asked: number | undefined
+  let rested = 0
   let over = false
 
   const pace = () => (deps.busy() ? busy : calm)
 
   function rest(): void {
-    clearTimeout(timer)
     asked = undefined
-    timer = setTimeout(ask, pace().everyMs)
+    rested = Date.now()
+    wait()
+  }
+
+  /** A call may begin at any time. */
+  function wait(): void {
+    clearTimeout(timer)
+    timer = setTimeout(() => (Date.now() - rested >= pace().everyMs ? ask() : wait()), busy.everyMs)
   }
 
   function ask(): void {
