@@ -40,8 +40,9 @@ const retryMs = 1000
 const keptMs = 24 * 3_600_000
 const absentMs = 7 * keptMs
 const nanoseconds = 1_000_000
-// Questions that may be asked by both ways at once, because it does no harm to be asked twice.
-const twice = new Set(['ping', 'countMeIn', 'goodbye'])
+// Questions that may be asked by both ways at once, because it does no harm to be asked twice. A NATS that hangs is noticed
+// after seconds, and nobody is to hear nothing for so long; a media node answers each question of a number once.
+const twice = new Set(['ping', 'countMeIn', 'goodbye', 'mediaHello', 'media', 'mediaEvents'])
 
 /**
  * Facts and questions over NATS:
@@ -239,7 +240,7 @@ export function createNatsBus(deps: NatsBusDeps): Bus {
       if (to === node || !connected) return await direct.ask(to, verb, question, timeoutMs)
       if (!twice.has(verb)) return await askEitherWay(to, verb, question, timeoutMs)
       const ways = [askByNats(to, verb, question, timeoutMs), direct.ask(to, verb, question, timeoutMs)]
-      return await Promise.any(ways).catch(() => Promise.reject(unavailable(to, 'does not answer')))
+      return await firstOf(to, ways)
     },
     answer: desk.answer,
     healthy: () => connected,
@@ -316,6 +317,22 @@ function readNamed(name: string, path: string): Buffer {
   } catch (cause) {
     throw new Refusal('bad-config', `cluster.nats: ${name}: ${(cause as Error).message}`, { cause })
   }
+}
+
+/** What comes first by any way, a Refusal of the node itself included; `node-unavailable` when none brings anything. */
+async function firstOf(to: string, ways: readonly Promise<Json>[]): Promise<Json> {
+  const answers = ways.map(way =>
+    way.then(
+      answer => ({ answer }),
+      (refused: unknown) => {
+        if (refused instanceof Refusal && refused.code !== 'node-unavailable') return { refused }
+        throw refused
+      },
+    ),
+  )
+  const first = await Promise.any(answers).catch(() => Promise.reject(unavailable(to, 'does not answer')))
+  if ('refused' in first) throw first.refused
+  return first.answer
 }
 
 /** One word of a subject, or a name: other characters than letters, digits, `-` and `_` become their code. */

@@ -82,7 +82,7 @@ await remote.close()
 await serving.close()
 await bus.close()
 await far.close()
-rmSync(directory, { recursive: true })
+rmSync(directory, { recursive: true, force: true })
 
 const nats = await startMediaOverNats()
 await measure('of another node, over NATS', nats.media)

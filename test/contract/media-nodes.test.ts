@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type Follower, openFollower, startMediaCluster, type TestMediaNode } from '../support/media-cluster.ts'
+import { startMediaOverNats } from '../support/media-nats.ts'
 import { until } from '../support/pair.ts'
 
 // Media of a SIP node that two media nodes carry: what happens when one of them dies, drains, or is told to give a room away.
@@ -147,4 +148,23 @@ test('one that takes questions and answers none is left within two seconds; with
   assert.ok(performance.now() - asked < 3000)
   assert.equal(media.state().sfu, 'unavailable')
   await until(() => all.every(one => one.events.some(event => event.type === 'lost')), 15_000)
+})
+
+test('a NATS that hangs holds no call up, and what it brings late is done once', async t => {
+  const { media, nats, carries: carried, close } = await startMediaOverNats()
+  t.after(close)
+  const wish = { profile: 'plain', towards: '127.0.0.1' } as const
+  await media.allocate(wish)
+  process.kill(nats.pid, 'SIGSTOP')
+  const began = performance.now()
+  try {
+    await media.allocate(wish)
+    await assert.rejects(media.allocate({ ...wish, offer: 'nonsense' }), { code: 'bad-request' })
+  } finally {
+    process.kill(nats.pid, 'SIGCONT')
+  }
+  assert.ok(performance.now() - began < 2000)
+  const { leg } = await media.allocate(wish)
+  await media.release(leg)
+  await until(() => carried().ports === 2)
 })

@@ -3,11 +3,11 @@ import { createDirectBus } from '../../src/cluster/direct-bus.ts'
 import { createNatsBus } from '../../src/cluster/nats-bus.ts'
 import { createSilentLog } from '../../src/log.ts'
 import { startMediaOverBus, type TestMedia } from './media-room.ts'
-import { startNats } from './nats.ts'
+import { type NatsServer, startNats } from './nats.ts'
 import { until } from './pair.ts'
 
 /** A media room that is asked over a real NATS. */
-export async function startMediaOverNats(): Promise<TestMedia> {
+export async function startMediaOverNats(): Promise<TestMedia & { nats: NatsServer }> {
   const log = createSilentLog()
   const nats = await startNats()
   const peers: { node: string; link: string }[] = []
@@ -23,6 +23,7 @@ export async function startMediaOverNats(): Promise<TestMedia> {
   const room = await startMediaOverBus({ near: near.bus, far: far.bus, node: 'far' })
   return {
     ...room,
+    nats,
     async close() {
       await room.close()
       for (const { bus, direct } of [near, far]) {

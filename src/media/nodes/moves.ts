@@ -50,7 +50,7 @@ export interface Moves {
 // A party that was asked to move and has not in this time stays where it is.
 const followMs = 10_000
 // The new way carries within this time, or never.
-const spareMs = 5000
+const spareMs = 3000
 const againMs = 10_000
 const elsewhere = new Set(['media-unavailable', 'too-busy', 'node-unavailable'])
 

@@ -61,6 +61,7 @@ export function createRemoteMedia(deps: RemoteDeps): RemoteMedia {
   let session = randomName('session')
   let deaf = deps.ears.listen(session, hear)
   let condition: Condition | undefined
+  let asked = 0
   let closed = false
 
   const health = createHealth({
@@ -115,7 +116,7 @@ export function createRemoteMedia(deps: RemoteDeps): RemoteMedia {
       pending.add(one)
       health.look()
       bus
-        .ask(node, verbs.work, toJson({ session: within, verb, ...ask }), timeoutMs)
+        .ask(node, verbs.work, toJson({ session: within, number: ++asked, verb, ...ask }), timeoutMs)
         .then(
           answer => resolve(answer as Work[N]['answer']),
           (error: unknown) => reject(asOurs(error)),

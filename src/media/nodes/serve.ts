@@ -71,11 +71,11 @@ export function serveMedia(deps: ServeDeps): MediaServing {
   }
 
   async function work(question: Json): Promise<Json> {
-    const { session: id, verb, ...ask } = question as { session: string; verb: string }
+    const { session: id, number, verb, ...ask } = question as { session: string; number: number; verb: string }
     const one = sessions.get(id)
     if (one === undefined) throw new Refusal('media-unavailable', 'this media node does not know who asks')
     one.heardAt = performance.now()
-    return one.session.work(verb, ask)
+    return one.session.work(number, verb, ask)
   }
 
   function forget(): void {

@@ -18,7 +18,8 @@ export interface SessionDeps {
 
 /** All that one other node has on this one. */
 export interface Session {
-  work(verb: string, ask: object): Promise<Json>
+  /** What comes again under a number, by another way, gets the same answer. */
+  work(number: number, verb: string, ask: object): Promise<Json>
   legs(): number
   close(): Promise<void>
 }
@@ -31,6 +32,7 @@ interface Recorded {
 }
 
 const pieceBytes = 256 * 1024
+const mostAnswers = 500
 
 export function createSession(deps: SessionDeps): Session {
   const { media, log } = deps
@@ -41,6 +43,8 @@ export function createSession(deps: SessionDeps): Session {
   const playings = new Map<string, Playing>()
   const recordings = new Map<string, Recorded>()
   const telling = createTelling({ session: deps.id, tell: deps.tell, onDeaf: deps.onDeaf })
+  const answers = new Map<number, Promise<Json>>()
+  let newest = 0
   let closed = false
 
   const legOf = (name: string) => {
@@ -161,6 +165,12 @@ export function createSession(deps: SessionDeps): Session {
     },
   }
 
+  async function step(verb: string, ask: object): Promise<Json> {
+    if (!Object.hasOwn(steps, verb)) throw new Refusal('bad-request', `media nodes know no '${verb}'`)
+    const how = steps[verb as WorkName] as (ask: object) => Promise<unknown>
+    return (await how(ask)) as Json
+  }
+
   async function closeAll(): Promise<void> {
     telling.close()
     for (const playing of playings.values()) playing.stop()
@@ -172,10 +182,17 @@ export function createSession(deps: SessionDeps): Session {
   }
 
   return {
-    async work(verb, ask) {
-      if (!Object.hasOwn(steps, verb)) throw new Refusal('bad-request', `media nodes know no '${verb}'`)
-      const step = steps[verb as WorkName] as (ask: object) => Promise<unknown>
-      return (await step(ask)) as Json
+    work(number, verb, ask) {
+      // A piece of a file is large, and may be read twice.
+      if (verb === 'fetch') return step(verb, ask)
+      const known = answers.get(number)
+      if (known !== undefined) return known
+      if (number <= newest - mostAnswers) return Promise.reject(new Refusal('bad-request', 'it was asked too long ago'))
+      const answer = step(verb, ask)
+      answers.set(number, answer)
+      newest = Math.max(newest, number)
+      if (answers.size > mostAnswers) answers.delete(answers.keys().next().value!)
+      return answer
     },
     legs: () => legs.size,
     async close() {

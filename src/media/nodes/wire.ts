@@ -42,7 +42,7 @@ export interface HelloAnswer extends Condition {
   known: boolean
 }
 
-/** What may be asked within a session. */
+/** What may be asked within a session, each with a number that grows: by two ways at once it is answered once. */
 export interface Work {
   allocate: { ask: { leg: string; wish: Omit<LegWish, 'onEvent'> }; answer: { sdp: string; streams: Stream[] } }
   answer: { ask: { leg: string; sdp: string }; answer: { streams: Stream[] } }
