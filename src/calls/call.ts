@@ -361,7 +361,8 @@ export class Call implements LegOwner {
     const { started, unrecorded } = this.#birth
     const answered = this.#answered ?? (this.#keptAt = this.#context.now())
     const involved = this.#recordedLegs()
-    return { id, from, to, started, answered, held, transfers, unrecorded, legs: [...legs], involved }
+    const recording = this.taping.on
+    return { id, from, to, started, answered, held, transfers, unrecorded, recording, legs: [...legs], involved }
   }
 
   #recordedLegs(): RecordedLeg[] {

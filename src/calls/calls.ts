@@ -119,7 +119,7 @@ export function createCalls(deps: CallsDeps): Calls {
   const calls = new Map<string, Call>()
   let closing = false
   let draining = false
-  const survival = createSurvival({ ...deps, others: deps.others })
+  const survival = createSurvival({ ...deps, others: deps.others, recordOn: call => recorder.goOn(call) })
   const context: CallContext<Call> = {
     srf,
     domain,

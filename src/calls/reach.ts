@@ -14,6 +14,8 @@ import type { CallSnapshot, LegSnapshot } from './snapshot.ts'
 export interface ReachDeps {
   seek: Seek
   config: { sessionExpires: number }
+  /** The sound of both phones of a call that was recorded passes this server now. */
+  recordOn(call: Call): void
 }
 
 export interface Reach {
@@ -27,9 +29,9 @@ export interface Reach {
   forget(call: Call): void
 }
 
-export function createReach({ seek, config }: ReachDeps): Reach {
+export function createReach({ seek, config, recordOn }: ReachDeps): Reach {
   const ways = new WeakMap<Leg, string | undefined>()
-  const look = (call: Call, leg: Leg, was: LegSnapshot) =>
+  const look = (call: Call, leg: Leg, was: LegSnapshot, reached?: () => void) =>
     seek.seek({
       leg,
       was,
@@ -40,6 +42,7 @@ export function createReach({ seek, config }: ReachDeps): Reach {
         ways.set(leg, /;node=([^;]+)/.exec(way.proxy ?? '')?.[1])
         const status = was.anchored ? await bringMedia(call, leg) : await tell(call, leg, state)
         call.touch()
+        if (status < 300) reached?.()
         return status
       },
       lost: reason => call.end({ status: 480, reason }),
@@ -47,13 +50,17 @@ export function createReach({ seek, config }: ReachDeps): Reach {
 
   return {
     async bring(call, snapshot) {
+      const reached = new Set<Leg>()
       const legs = snapshot.legs.map((was, at) => {
         const leg = call.legs[at]
-        return leg === undefined ? undefined : look(call, leg, was)
+        if (leg === undefined) return undefined
+        return look(call, leg, was, () => {
+          if (snapshot.recording === true && reached.add(leg).size === snapshot.legs.length) recordOn(call)
+        })
       })
       await Promise.all(legs)
     },
-    seek: look,
+    seek: (call, leg, was) => look(call, leg, was),
     wayOf: leg => ways.get(leg),
     forget(call) {
       for (const leg of call.legs) seek.forget(leg)

@@ -34,6 +34,8 @@ type MaybePromise<T> = T | Promise<T>
 export interface CallRecorder {
   /** Resolves when the call's media passes this server: the tone follows, and then the tape. Throws Refusal. */
   start(call: Call, by: string | undefined): Promise<void>
+  /** Records on a call that came from another node, where both have heard the tone. */
+  goOn(call: Call): void
   /** Ends it by somebody's wish, and does nothing when none is on. Throws Refusal. */
   end(call: Call, by: string | undefined): Promise<void>
   /** Ends it because the call does; never rejects. */
@@ -85,9 +87,20 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
     const { record } = deps
     if (media === undefined || record === undefined) throw unavailable('This server records nothing')
     await bring(deps, call)
-    const tape = call.taping.start(wanted => roll(call, media, record, wanted))
-    changed(call)
+    begin(call, wanted => roll(call, media, record, wanted, false))
     call.log.info({ by: by ?? 'the administrator' }, 'recording begins')
+  }
+
+  function goOn(call: Call): void {
+    const { record } = deps
+    if (media === undefined || record === undefined || call.taping.on || call.ended) return
+    begin(call, wanted => roll(call, media, record, wanted, true))
+    call.log.info('recording goes on from another node')
+  }
+
+  function begin(call: Call, tapeIt: (wanted: () => boolean) => Promise<Tape | undefined>): void {
+    const tape = call.taping.start(tapeIt)
+    changed(call)
     void tape.then(error => {
       // Whoever hangs up during the tone has not been recorded.
       if (error === undefined || (call.ended && error instanceof Refusal)) return
@@ -132,6 +145,7 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
 
   return {
     start,
+    goOn,
     end,
     stop,
     press(call, { party }, digit) {
@@ -151,20 +165,23 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   }
 }
 
-/** The tone that both hear, and then the tape with a soft beep now and then. */
+/** The tone that both hear, where they have not `heard` it, and then the tape with a soft beep now and then. */
 async function roll(
   call: Call,
   media: Media,
   record: (wish: RecordingWish) => Promise<Tape>,
   wanted: () => boolean,
+  heard: boolean,
 ): Promise<Tape | undefined> {
   const room = call.legs[0]?.end.room
   if (room === undefined) throw new Refusal('no-such-call', 'the call has ended')
   for (const { end, party } of call.legs) {
     if (end.leg !== undefined && end.room === room) await media.join(end.leg, room, { name: party.user })
   }
-  const tone = await media.play({ room }, 'recording')
-  await Promise.race([tone.done, wait(longestToneMs, undefined, { ref: false })])
+  if (!heard) {
+    const tone = await media.play({ room }, 'recording')
+    await Promise.race([tone.done, wait(longestToneMs, undefined, { ref: false })])
+  }
   if (!wanted()) return undefined
   const people = new Set([call.from, call.to])
   const tape = await record({ room, meeting: call.id, address: call.to, people })

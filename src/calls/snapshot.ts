@@ -51,6 +51,8 @@ export interface CallSnapshot {
   transfers: number
   /** A part of something that is recorded, such as a meeting. */
   unrecorded: boolean
+  /** Its sound is being recorded. */
+  recording?: boolean
   legs: [LegSnapshot, LegSnapshot]
   /** All who were rung or have joined, for the record. */
   involved: RecordedLeg[]
@@ -119,7 +121,7 @@ export type Shape = {
 
 const callShape: Shape = {
   id: 'string', from: 'string', to: 'string', started: 'number', answered: 'number', held: 'boolean',
-  transfers: 'number', unrecorded: 'boolean', legs: 'list', involved: 'list', sdp: 'list',
+  transfers: 'number', unrecorded: 'boolean', recording: 'boolean?', legs: 'list', involved: 'list', sdp: 'list',
 } // biome-ignore format: one table
 const legShape: Shape = {
   party: 'object', device: 'object', profile: 'string', address: 'string', anchored: 'boolean', allow: 'string',

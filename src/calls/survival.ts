@@ -37,6 +37,8 @@ export interface Others {
 export interface SurvivalDeps extends Omit<SeekDeps, 'dialogs' | 'where' | 'onBindings'> {
   others: Others | undefined
   config: { sessionExpires: number }
+  /** Records on a call that another node had recorded. */
+  recordOn(call: Call): void
   log: Logger
 }
 
@@ -79,7 +81,7 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
   const { log } = deps
   const keeping = createKeeping({ replication, dialogs, log })
   const seek = createSeek({ ...deps, dialogs, onBindings: others.onBindings, where: whereIn(members) })
-  const reach = createReach({ seek, config: deps.config })
+  const reach = createReach({ seek, config: deps.config, recordOn: deps.recordOn })
   const ends: (() => void)[] = [seek.close]
   let takeover: ReturnType<typeof createTakeover> | undefined
 
