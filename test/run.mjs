@@ -1,5 +1,5 @@
 // `npm test`: installs what tests need, then types, lint and every kind of test; ends with one line of counts.
-// A word or more chooses stages: check unit contract scenario interop heavy bench. Plain JavaScript: any Node can start it.
+// A word or more chooses stages: check unit contract scenario interop heavy matrix bench. Plain JavaScript: any Node can start it.
 import { spawn, spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -33,6 +33,7 @@ const tools = {
     sipp: 'sip-tester',
     baresip: 'baresip',
     ip: 'iproute2',
+    nft: 'nftables',
     'avahi-daemon': 'avahi-daemon',
     'avahi-resolve': 'avahi-utils',
     'dbus-daemon': 'dbus',
@@ -44,6 +45,15 @@ const tools = {
   },
   // Nine browsers in one meeting, which take all of two cores: a stage of its own, so that nothing runs beside it.
   heavy: { chromium: 'chromium' },
+  // All of the kill matrix, of which interop has a part; `--write` writes its table into docs/reliability.md.
+  matrix: {
+    baresip: 'baresip',
+    ip: 'iproute2',
+    nft: 'nftables',
+    faketime: 'faketime',
+    'nats-server': 'nats-server',
+    'redis-server': 'redis-server',
+  },
   bench: {
     sipp: 'sip-tester',
     kamailio: 'kamailio',
@@ -54,16 +64,16 @@ const tools = {
 }
 
 // Kinds of tests that carry browsers' media, for which a worker process is needed; see src/media/worker.
-const withMedia = new Set(['contract', 'scenario', 'interop', 'heavy', 'bench'])
+const withMedia = new Set(['contract', 'scenario', 'interop', 'heavy', 'matrix', 'bench'])
 
-const wanted = process.argv.slice(2)
+const wanted = process.argv.slice(2).filter(word => word !== '--write')
 const stages = wanted.length > 0 ? wanted : ['check', 'unit', 'contract', 'scenario', 'interop', 'heavy']
 
 await ensureInstalled(root, { development: true })
 // The rest needs a Node that strips types and globs; this file may have been started by an older one.
 const node = pinnedNode(root)
 if (process.execPath !== node && process.env.VAARTHA_TEST_NODE !== '1') {
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...wanted], {
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',
     env: { ...process.env, VAARTHA_TEST_NODE: '1' },
   })
@@ -170,7 +180,8 @@ async function testsOf(stage) {
 
 /** Runs the files of one kind with node:test and reads the counts from its TAP closing lines. */
 async function nodeTests(stage) {
-  const pattern = { unit: 'test/{unit/**/,}*.test.ts' }[stage] ?? `test/${stage}/**/*.test.ts`
+  const patterns = { unit: 'test/{unit/**/,}*.test.ts', matrix: 'test/interop/kill-matrix.test.ts' }
+  const pattern = patterns[stage] ?? `test/${stage}/**/*.test.ts`
   const files = fs.globSync(pattern, { cwd: root }).sort()
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 }
   const folder = fs.mkdtempSync(join(tmpdir(), 'vaartha-test-'))
@@ -179,18 +190,22 @@ async function nodeTests(stage) {
   // One more for unit tests, of which some wait for timers.
   const cores = Math.max(2, availableParallelism())
   const parallel = stage === 'unit' ? cores + 1 : stage === 'contract' ? cores : 1
-  const code = await run(node, [
-    '--disable-warning=ExperimentalWarning',
-    '--expose-gc',
-    '--test',
-    `--test-concurrency=${parallel}`,
-    '--test-timeout=600000',
-    '--test-reporter=dot',
-    '--test-reporter-destination=stdout',
-    '--test-reporter=tap',
-    `--test-reporter-destination=${report}`,
-    ...files,
-  ])
+  const code = await run(
+    node,
+    [
+      '--disable-warning=ExperimentalWarning',
+      '--expose-gc',
+      '--test',
+      `--test-concurrency=${parallel}`,
+      `--test-timeout=${stage === 'matrix' ? 1_800_000 : 600_000}`,
+      '--test-reporter=dot',
+      '--test-reporter-destination=stdout',
+      '--test-reporter=tap',
+      `--test-reporter-destination=${report}`,
+      ...files,
+    ],
+    stage === 'matrix' ? { VAARTHA_MATRIX: process.argv.includes('--write') ? 'write' : 'all' } : {},
+  )
   const tap = fs.existsSync(report) ? fs.readFileSync(report, 'utf8') : ''
   fs.rmSync(folder, { recursive: true, force: true })
   const count = word => Number(new RegExp(`^# ${word} (\\d+)$`, 'm').exec(tap)?.[1] ?? 0)
@@ -200,14 +215,14 @@ async function nodeTests(stage) {
     skipped: count('skipped') + count('todo'),
   }
   for (const line of tap.split('\n'))
-    if (/^\s*(not ok|ok .*# SKIP)/.test(line)) process.stdout.write(`${line.trim()}\n`)
+    if (/^\s*(not ok|ok .*# SKIP|# \|)/.test(line)) process.stdout.write(`${line.trim()}\n`)
   if (code !== 0 && counts.failed === 0) counts.failed = 1
   return counts
 }
 
-function run(command, args) {
+function run(command, args, more = {}) {
   // A hundred test files load the same sources, each in a process of its own.
-  const env = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'vaartha-compile-cache') }
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'vaartha-compile-cache'), ...more }
   return new Promise(done => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env })
     child.on('error', error => {
