@@ -30,6 +30,7 @@ export interface Drill {
 // Calls whose sound goes directly, beside one through the node.
 const directCalls = 3
 const askMs = 5000
+const askEveryMs = 100
 const knownMs = 10_000
 const registerMs = 15_000
 const callMs = 15_000
@@ -53,14 +54,14 @@ export async function conduct(
   const was = members.find(target)
   const found = structuredClone(nothingMeasured)
   let broken = false
-  const phones = await people.hire(id, 3)
+  const phones = await hire(people, id)
   const [caller, callee, newcomer] = phones as [TestPhone, TestPhone, TestPhone]
   const aor = `sip:${caller.user}@${deps.domain}`
 
   /** The calls that are to outlive the node: all through it, one with its sound too. */
   async function setUp(): Promise<Talk[]> {
     const users = phones.map(phone => phone.user)
-    const known = await until(async () => (await ask('knows', users)) === true, knownMs, signal)
+    const known = await until(async () => (await ask('knows', users)) === true, knownMs, signal, askEveryMs)
     if (!known) throw new Refusal('node-unavailable', `${target} does not get to know new accounts`)
     for (const phone of [caller, callee]) {
       await phone.register(was?.sip ?? '', 1, registerMs)
@@ -162,7 +163,7 @@ export async function conduct(
     const wanted = found.calls.length + (found.failBackMs === null ? 0 : 1)
     const count = async (read: () => Promise<number>) => {
       let last = 0
-      await until(async () => (last = await read()) >= wanted, recordsMs, signal)
+      await until(async () => (last = await read()) >= wanted, recordsMs, signal, askEveryMs)
       return last
     }
     const read = () => deps.recordsOf(aor)
@@ -171,8 +172,8 @@ export async function conduct(
   }
 
   async function mend(): Promise<void> {
-    broken = false
     await ask('mend', { id })
+    broken = false
   }
 
   try {
@@ -198,6 +199,15 @@ export async function conduct(
     // One after the other: the second end of a call has nothing left to hang up.
     for (const phone of phones) await phone.leave()
     await people.dismiss(Date.now())
+  }
+}
+
+async function hire(people: People, id: string): Promise<TestPhone[]> {
+  try {
+    return await people.hire(id, 3)
+  } catch (error) {
+    await people.dismiss(Date.now())
+    throw error
   }
 }
 
