@@ -121,6 +121,23 @@ test('two who call at the same instant, each at its own node, make one meeting, 
   }
 })
 
+test('while Redis hangs, who calls at the other node is led to the meeting all the same', async t => {
+  const [mum, dad, kid] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad'), await open(t, pair.b, 'kid')]
+  assert.equal((await mum.call('family')).status, 200)
+  await sizesAre([[1], []])
+  process.kill(pair.redis.pid, 'SIGSTOP')
+  try {
+    assert.equal((await dad.call('family')).status, 200)
+    await sizesAre([[2], []])
+  } finally {
+    process.kill(pair.redis.pid, 'SIGCONT')
+  }
+  assert.equal((await kid.call('family')).status, 200)
+  await sizesAre([[3], []])
+  for (const one of [mum, dad, kid]) await one.hangUp()
+  await noMeetings()
+})
+
 test('an ad-hoc meeting is found from the other node', async t => {
   const [mum, dad] = [await open(t, pair.a, 'mum'), await open(t, pair.b, 'dad')]
   const made = await mum.call('meet')
