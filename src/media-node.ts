@@ -38,7 +38,13 @@ export async function openMedia(deps: MediaPartDeps): Promise<Media> {
   const local = config.cluster.roles.includes('media') ? openLocal(deps) : undefined
   const log = deps.log.child({ room: 'media' })
   const media = own('media', createOrchestrator({ ...deps, ...cluster, local, log }))
-  if (local !== undefined) await serve(deps, local)
+  if (local === undefined) return media
+  await serve(deps, local)
+  if (config.cluster.replication === 'hot-standby') {
+    const { warmBeside } = await import('./media/warm.ts')
+    const towards = config.cluster.address || '127.0.0.1'
+    own('media beforehand', warmBeside({ media: local, members: cluster.members, towards, log }))
+  }
   return media
 }
 

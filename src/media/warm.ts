@@ -1,0 +1,49 @@
+import type { Members } from '../cluster/members.ts'
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { Media } from './media.ts'
+
+// What carries media is started for the first leg, and that takes a second or two. A node that has others beside it would
+// lose that time when one of them dies and its calls come here, so it starts the audio thread and a worker before.
+
+export interface WarmDeps {
+  media: Pick<Media, 'allocate' | 'release'>
+  members: Pick<Members, 'node' | 'onChange'>
+  /** An address of ours. */
+  towards: string
+  log: Logger
+  /** After another node has come up; then this one has finished its own start. */
+  delayMs?: number
+}
+
+/** Makes a leg of each kind and releases it again, once, when another node is up. */
+export function warmBeside({ media, members, towards, log, delayMs = 3000 }: WarmDeps): { close(): void } {
+  let timer: NodeJS.Timeout | undefined
+
+  async function warm(): Promise<void> {
+    try {
+      for (const profile of ['plain', 'webrtc'] as const) {
+        const { leg } = await media.allocate({ profile, towards, label: {} })
+        await media.release(leg)
+      }
+      log.info('ready to carry the media of a node that dies')
+    } catch (error) {
+      // Without a worker, or while the server stops, there is nothing to be ready with.
+      if (!(error instanceof Refusal)) log.error({ err: error }, 'media could not be started beforehand')
+      else log.info({ why: error.message }, 'media is not started beforehand')
+    }
+  }
+
+  const stop = members.onChange(({ node, state }) => {
+    if (node === members.node || state !== 'up') return
+    stop()
+    timer = setTimeout(() => void warm(), delayMs)
+    timer.unref()
+  })
+  return {
+    close() {
+      stop()
+      clearTimeout(timer)
+    },
+  }
+}
