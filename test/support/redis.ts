@@ -93,6 +93,61 @@ export async function startRedisCluster(): Promise<{ url: string; pids: number[]
   }
 }
 
+export interface ReplicatedCluster {
+  url: string
+  /** Kills the master that holds this key; resolves with the port of the one that serves it by then. */
+  killMasterOf(key: string): Promise<number>
+  stop(): Promise<void>
+}
+
+/** Starts a Redis Cluster of three masters with a replica each, which take over a second after their master's death. */
+export async function startReplicatedCluster(): Promise<ReplicatedCluster> {
+  const nodes = await Promise.all(
+    Array.from({ length: 6 }, async () => {
+      const bus = await freePort()
+      const cluster = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '1000']
+      const server = await startRedis(undefined, [...cluster, '--repl-diskless-sync-delay', '0'])
+      return { server, bus, client: new Redis(server.url, { retryStrategy: () => null }) }
+    }),
+  )
+  const [first] = nodes
+  const says = async (of: (typeof nodes)[number], words: string[], what: RegExp) => {
+    while (!what.test(String(await of.client.call(words[0]!, ...words.slice(1))))) {
+      await new Promise(resolve => setTimeout(resolve, 30))
+    }
+  }
+  for (const { server, bus } of nodes.slice(1)) {
+    await first!.client.call('CLUSTER', 'MEET', '127.0.0.1', String(server.port), String(bus))
+  }
+  await Promise.all(nodes.map(node => says(node, ['CLUSTER', 'INFO'], /cluster_known_nodes:6/)))
+  const slots = [0, 5461, 10_922, 16_384]
+  for (const [n, { client }] of nodes.slice(0, 3).entries()) {
+    await client.call('CLUSTER', 'ADDSLOTSRANGE', String(slots[n]), String(slots[n + 1]! - 1))
+    const id = String(await client.call('CLUSTER', 'MYID'))
+    // It has to know that this one is a master with slots.
+    await says(nodes[n + 3]!, ['CLUSTER', 'NODES'], new RegExp(`${id}.*master.*connected ${slots[n]}-`))
+    await nodes[n + 3]!.client.call('CLUSTER', 'REPLICATE', id)
+  }
+  await Promise.all(nodes.slice(3).map(node => says(node, ['INFO', 'replication'], /master_link_status:up/)))
+  await Promise.all(nodes.map(node => says(node, ['CLUSTER', 'INFO'], /cluster_state:ok/)))
+  return {
+    url: nodes.map(({ server }) => server.url).join(','),
+    async killMasterOf(key) {
+      const slot = Number(await first!.client.call('CLUSTER', 'KEYSLOT', key))
+      const at = slots.findIndex((from, n) => slot >= from && slot < slots[n + 1]!)
+      const [master, replica] = [nodes[at]!, nodes[at + 3]!]
+      master.client.disconnect()
+      await master.server.stop()
+      await says(replica, ['ROLE'], /^master/)
+      return replica.server.port
+    },
+    async stop() {
+      for (const { client } of nodes) client.disconnect()
+      await Promise.all(nodes.map(({ server }) => server.stop()))
+    },
+  }
+}
+
 /** A master with a replica and three Sentinels that watch it, who take over within about two seconds. */
 export interface RedisSentinel {
   url: string
