@@ -10,6 +10,7 @@ import {
   checkNode,
   checkPorts,
   checkServer,
+  checkSockets,
   checkStore,
   type Finding,
 } from './examine.ts'
@@ -40,6 +41,7 @@ export function addDoctor(program: Command, load: Load): void {
         await checkStore(config),
         ...checkCertificate(config),
         await checkMedia(config),
+        await checkSockets(),
         ...(await checkMixer(config)),
       ]
       if (options.json) sayJson(findings)

@@ -21,10 +21,12 @@ class EchoRoute implements Echo {
   readonly #end: End
   readonly #delayMs: number
   readonly #waiting: { at: number; packet: MediaPacket }[] = []
+  readonly #calm: () => void
   #timer: NodeJS.Timeout | undefined
 
   constructor(hub: Hub, end: End, delayMs: number) {
     this.#hub = hub
+    this.#calm = hub.hurry()
     this.#end = end
     this.#delayMs = delayMs
     end.route = this
@@ -56,6 +58,7 @@ class EchoRoute implements Echo {
   close(): void {
     if (this.#end.route === this) this.#end.route = undefined
     clearTimeout(this.#timer)
+    this.#calm()
     this.#waiting.length = 0
   }
 

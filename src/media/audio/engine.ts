@@ -16,6 +16,7 @@ export interface AudioEngineDeps {
 /** The running thread, and what waits for its answers. */
 interface Thread {
   worker: Worker
+  bell: Int32Array
   waiting: Map<number, { resolve(result: never): void; reject(error: Error): void }>
 }
 
@@ -33,7 +34,7 @@ const nothing: AudioStats = {
  * first after it died. Throws a Refusal `bad-config` when the port ranges are none.
  */
 export function createAudioEngine({ config, log, silentMs }: AudioEngineDeps): AudioEngine {
-  const options: ThreadOptions = {
+  const options = {
     rtpPorts: parseRange(config.rtpPorts),
     trunkPorts: parseRange(config.trunkPorts),
     silentMs,
@@ -61,10 +62,13 @@ export function createAudioEngine({ config, log, silentMs }: AudioEngineDeps): A
     tell({ type: 'died', why })
   }
   const start = (): Thread => {
-    const worker = new Worker(new URL('./thread.ts', import.meta.url), { name: 'audio', workerData: options })
-    const started: Thread = { worker, waiting: new Map() }
+    const bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+    const workerData: ThreadOptions = { ...options, bell }
+    const worker = new Worker(new URL('./thread.ts', import.meta.url), { name: 'audio', workerData })
+    const started: Thread = { worker, bell, waiting: new Map() }
     worker.on('message', (reply: Reply) => {
       if ('event' in reply) tell(reply.event)
+      else if ('sockets' in reply) log.info({ sockets: reply.sockets }, 'audio thread started')
       else settle(started, reply)
     })
     worker.on('error', error => lose(started, error.message, error))
@@ -74,11 +78,13 @@ export function createAudioEngine({ config, log, silentMs }: AudioEngineDeps): A
   const ask = <T>(method: Method | 'close', args: unknown[]): Promise<T> => {
     if (closing && method !== 'close') return Promise.reject(new Refusal('media-unavailable', 'the server is ending'))
     thread ??= start()
-    const { worker, waiting } = thread
+    const { worker, bell, waiting } = thread
     const id = ++last
     return new Promise<T>((resolve, reject) => {
       waiting.set(id, { resolve, reject })
       worker.postMessage({ id, method, args })
+      Atomics.add(bell, 0, 1)
+      Atomics.notify(bell, 0)
     })
   }
   const close = async () => {
@@ -132,7 +138,7 @@ export function createAudioEngine({ config, log, silentMs }: AudioEngineDeps): A
   }
 }
 
-function settle(thread: Thread, reply: Exclude<Reply, { event: AudioEvent }>): void {
+function settle(thread: Thread, reply: Exclude<Reply, { event: AudioEvent } | { sockets: string }>): void {
   const waiting = thread.waiting.get(reply.id)
   thread.waiting.delete(reply.id)
   if ('refusal' in reply) waiting?.reject(new Refusal(reply.refusal.code, reply.refusal.message))

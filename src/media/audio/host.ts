@@ -5,6 +5,7 @@ import { createEcho } from './echo.ts'
 import type { End, Route } from './end.ts'
 import { createHub, type Hub, type HubOptions } from './hub.ts'
 import type { Inbound } from './inbound.ts'
+import type { Libc } from './libc.ts'
 import { createLink, type Link } from './link.ts'
 import { createMeeting, type Meeting } from './meeting.ts'
 import type { Mixing } from './mixing.ts'
@@ -19,6 +20,8 @@ export type AudioHost = Omit<AudioEngine, 'on'>
 export interface AudioHostOptions extends HubOptions {
   rtpPorts: PortRange
   trunkPorts: PortRange
+  /** The system's own calls, where they can be made. */
+  libc?: Libc | undefined
   /** CPU seconds used so far, for `stats`. */
   cpuSeconds(): number
   /** Between two looks at what is silent or due for a report; 1 s. */
@@ -37,8 +40,8 @@ export function createAudioHost(options: AudioHostOptions): AudioHost {
       options.emit(event)
     },
   })
-  const rtpPorts = createPorts(options.rtpPorts)
-  const trunkPorts = createPorts(options.trunkPorts)
+  const rtpPorts = createPorts(options.rtpPorts, options)
+  const trunkPorts = createPorts(options.trunkPorts, options)
   const ports = new Map<string, Port>()
   const streams = new Map<string, { stream: TrunkStream; trunk: string }>()
   const trunks = new Map<string, Trunk>()

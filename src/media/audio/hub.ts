@@ -2,7 +2,8 @@ import type { Codecs } from '../codec/codec.ts'
 import type { Mixer, MixerOptions } from '../mix/mixer.ts'
 import type { AudioEvent } from './audio.ts'
 import { mostBytes } from './rtp.ts'
-import { createTicker, type Ticker } from './ticker.ts'
+import type { MediaSocket } from './sockets.ts'
+import { createTicker, type Rest, type Ticker } from './ticker.ts'
 
 // What everything in the audio thread shares: the clock, the counters, the way up, and buffers to send from.
 
@@ -24,6 +25,10 @@ export interface Hub {
   mixery(): Mixery | undefined
   loadMixery(): Promise<Mixery>
   readonly ticker: Ticker
+  /** Says that packets of the socket are awaited; call what it returns when they no longer are. */
+  watch(socket: MediaSocket): () => void
+  /** Says that packets must be passed on as they come, and not at the next beat; call what it returns when no longer. */
+  hurry(): () => void
   /** A buffer to write the next packet into; taken again after many others. */
   buffer(): Buffer
 }
@@ -34,6 +39,8 @@ export interface HubOptions {
   now?: (() => number) | undefined
   wall?: (() => number) | undefined
   silentMs?: number | undefined
+  /** A thread of its own may sleep between beats: whoever asks it for something counts this up and wakes it. */
+  bell?: Int32Array | undefined
 }
 
 // A datagram is nearly always copied by the system before `send` returns; only when the socket's buffer is full does it
@@ -47,7 +54,33 @@ export function createHub(options: HubOptions): Hub {
   let next = 0
   let loading: Promise<Mixery> | undefined
   let mixery: Mixery | undefined
+  const sockets = new Set<MediaSocket>()
+  let hurried = 0
+  let rung = 0
+  const { bell } = options
+  const rest: Rest | undefined = bell && {
+    may: () => hurried === 0,
+    sleep(ms) {
+      if (Atomics.wait(bell, 0, rung, ms) === 'timed-out') return true
+      // What is asked for from now on rings again; what was asked before is there for the loop of events.
+      rung = Atomics.load(bell, 0)
+      return false
+    },
+    read() {
+      let count = 0
+      for (const socket of sockets) count += socket.read?.() ?? 0
+      return count
+    },
+  }
   const now = options.now ?? (() => performance.now())
+  const hurry = () => {
+    hurried++
+    let over = false
+    return () => {
+      if (!over) hurried--
+      over = true
+    }
+  }
   const loadMixery = () => {
     loading ??= options.loadMixery().then(loaded => (mixery = loaded))
     return loading
@@ -58,7 +91,17 @@ export function createHub(options: HubOptions): Hub {
     emit: options.emit,
     packets: { in: 0, out: 0, dropped: 0 },
     silentMs: options.silentMs ?? 20_000,
-    ticker: createTicker(now),
+    ticker: createTicker(now, rest),
+    watch(socket) {
+      // What can not be read by the way must wake the thread up.
+      const calm = socket.read ? undefined : hurry()
+      sockets.add(socket)
+      return () => {
+        sockets.delete(socket)
+        calm?.()
+      }
+    },
+    hurry,
     loadMixery,
     mixery() {
       // A failure to load is a broken installation: it ends the thread as an unhandled rejection, and is told so.

@@ -31,10 +31,12 @@ class PairLink implements Link {
   #mixing: Mixing | undefined
   // Whether the mixer is there because codecs differ, and not only for a tone.
   #converts = false
+  readonly #calm: () => void
   #closed = false
 
   constructor(hub: Hub, one: End, other: End | undefined) {
     this.#hub = hub
+    this.#calm = hub.hurry()
     this.#ends = other ? [one, other] : [one]
     for (const end of this.#ends) end.route = this
   }
@@ -79,6 +81,7 @@ class PairLink implements Link {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#calm()
     for (const end of this.#ends) if (end.route === this) end.route = undefined
     void this.#mixing?.close()
     this.#mixing = undefined

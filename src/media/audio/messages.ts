@@ -18,10 +18,14 @@ export type Reply =
   | { id: number; refusal: { code: RefusalCode; message: string } }
   | { id: number; bug: Error }
   | { event: AudioEvent }
+  /** The first of all: whether packets of meetings are read by calls of our own, or each by Node's sockets. */
+  | { sockets: 'direct' | 'node' }
 
 export interface ThreadOptions {
   rtpPorts: PortRange
   trunkPorts: PortRange
   silentMs?: number | undefined
   opus?: { complexity: number; bitrate: number } | undefined
+  /** Counted up, and notified, after each request. */
+  bell: Int32Array
 }

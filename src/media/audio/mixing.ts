@@ -33,6 +33,10 @@ export interface Mixing {
 const none: PayloadType = { payloadType: 0, codec: 'PCMU', clockRate: 8000, channels: 1 }
 const packetFor: MixPacket = { sequence: 0, timestamp: 0, payload: Buffer.alloc(0), marker: false, codec: 'CN' }
 let mixings = 0
+// The part of a packet that was made last: sockets that are read directly put packets of one length into the same bytes.
+let bytes: Uint8Array = Buffer.alloc(0)
+let [start, end] = [0, 0]
+let payload = bytes
 
 export function createMixing(
   hub: Hub,
@@ -65,7 +69,11 @@ export function createMixing(
     receive(from, packet) {
       packetFor.sequence = packet.sequence
       packetFor.timestamp = packet.timestamp
-      packetFor.payload = packet.bytes.subarray(packet.start, packet.end)
+      if (packet.bytes !== bytes || packet.start !== start || packet.end !== end) {
+        ;({ bytes, start, end } = packet)
+        payload = bytes.subarray(start, end)
+      }
+      packetFor.payload = payload
       packetFor.marker = packet.marker
       packetFor.codec = packet.codec
       packetFor.level = packet.level < 0 ? undefined : packet.level

@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from 'node:crypto'
-import type { RemoteInfo, Socket } from 'node:dgram'
+import type { RemoteInfo } from 'node:dgram'
 import { isIP, isIPv6, SocketAddress } from 'node:net'
 import { Refusal } from '../../errors.ts'
 import { createLevelMeter, type LevelMeter } from '../codec/level.ts'
@@ -11,7 +11,7 @@ import { createLatch } from './latch.ts'
 import { createOutgoing } from './outgoing.ts'
 import { parseRtcp, writeReport } from './rtcp.ts'
 import { createRtpPacket, headerBytes, isRtcp, mostBytes, parseRtp, writeHeader } from './rtp.ts'
-import type { Ports } from './sockets.ts'
+import type { MediaSocket, Ports } from './sockets.ts'
 import { createSrtpReceiver, createSrtpSender, isSrtpKey, type SrtpReceiver, type SrtpSender } from './srtp.ts'
 
 // One phone: its RTP and RTCP sockets, and what it is sent as one continuous stream.
@@ -37,7 +37,11 @@ const rtp = createRtpPacket()
 /** Binds a pair of `ports` on `address`. Refuses `media-unavailable` when there is none. */
 export async function openPort(hub: Hub, ports: Ports, id: string, address: string): Promise<Port> {
   const sockets = await ports.openPair(address, receiveBytes)
-  return new PhonePort(hub, id, sockets.rtp, sockets.rtcp, () => ports.close(sockets.rtp, sockets.rtcp))
+  const unwatch = hub.watch(sockets.rtp)
+  return new PhonePort(hub, id, sockets.rtp, sockets.rtcp, () => {
+    unwatch()
+    return ports.close(sockets.rtp, sockets.rtcp)
+  })
 }
 
 class PhonePort implements Port {
@@ -55,8 +59,8 @@ class PhonePort implements Port {
   sendsDtmf: { payloadType: number; clockRate: number } | undefined
   sendsNoise: number | undefined
   readonly #hub: Hub
-  readonly #rtp: Socket
-  readonly #rtcp: Socket
+  readonly #rtp: MediaSocket
+  readonly #rtcp: MediaSocket
   readonly #release: () => Promise<void>
   readonly #latch = createLatch()
   readonly #rtcpLatch = createLatch()
@@ -72,20 +76,19 @@ class PhonePort implements Port {
   #reportAt = 0
   #closing: Promise<void> | undefined
 
-  constructor(hub: Hub, id: string, rtpSocket: Socket, rtcpSocket: Socket, release: () => Promise<void>) {
+  constructor(hub: Hub, id: string, rtpSocket: MediaSocket, rtcpSocket: MediaSocket, release: () => Promise<void>) {
     this.id = id
     this.#hub = hub
     this.#rtp = rtpSocket
     this.#rtcp = rtcpSocket
     this.#release = release
-    this.rtpPort = rtpSocket.address().port
-    this.rtcpPort = rtcpSocket.address().port
+    this.rtpPort = rtpSocket.port
+    this.rtcpPort = rtcpSocket.port
     this.inbound = createInbound((digit, ms) => hub.emit({ type: 'dtmf', end: id, digit, ms }))
-    rtpSocket.on('message', (bytes, from) => this.#receive(bytes, from))
-    rtcpSocket.on('message', (bytes, from) => this.#receiveReport(bytes, from, false))
     // An ICMP "port unreachable" says only that the phone is not there now.
-    rtpSocket.on('error', () => this.#drop())
-    rtcpSocket.on('error', () => this.#drop())
+    const fail = () => this.#drop()
+    rtpSocket.receive((bytes, from) => this.#receive(bytes, from), fail)
+    rtcpSocket.receive((bytes, from) => this.#receiveReport(bytes, from, false), fail)
   }
 
   set(wish: PortRemote): void {
@@ -133,7 +136,7 @@ class PhonePort implements Port {
     let length = headerBytes + end - start
     if (this.#sender) length = this.#sender.protect(into, length)
     this.#hub.packets.out++
-    this.#rtp.send(into, 0, length, this.#latch.port, this.#latch.address)
+    this.#rtp.send(into, length, this.#latch.port, this.#latch.address)
   }
 
   measure(codec: AudioCodec, bytes: Uint8Array, start: number, end: number): number {
@@ -241,7 +244,7 @@ class PhonePort implements Port {
     const muxed = this.#remote?.rtcpPort === 0
     const latch = muxed ? this.#latch : this.#rtcpLatch
     if (latch.port === 0) return
-    ;(muxed ? this.#rtp : this.#rtcp).send(into, 0, length, latch.port, latch.address)
+    ;(muxed ? this.#rtp : this.#rtcp).send(into, length, latch.port, latch.address)
   }
 }
 

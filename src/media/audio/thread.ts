@@ -1,18 +1,24 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from '../../errors.ts'
 import { createAudioHost } from './host.ts'
+import { loadLibc } from './libc.ts'
 import type { Reply, Request, ThreadOptions } from './messages.ts'
 
 // The entry of the audio thread. It owns every socket of phones' media, so that no packet waits for the main event loop.
 
-const { rtpPorts, trunkPorts, silentMs, opus } = workerData as ThreadOptions
+const { rtpPorts, trunkPorts, silentMs, opus, bell } = workerData as ThreadOptions
 
 const say = (reply: Reply) => parentPort!.postMessage(reply)
 
+const libc = await loadLibc()
+say({ sockets: libc ? 'direct' : 'node' })
 const host = createAudioHost({
   rtpPorts,
   trunkPorts,
   silentMs,
+  libc,
+  // By Node's sockets each packet wakes the thread up by itself, and sleeping has nothing to save.
+  bell: libc && bell,
   emit: event => say({ event }),
   async loadMixery() {
     const [{ createMixer }, { loadCodecs }] = await Promise.all([

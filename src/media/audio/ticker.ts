@@ -1,6 +1,7 @@
 // The beat of all mixers of the thread: every 20 ms, by a timer that corrects itself, and only while there is a mixer.
 // Waking a thread up costs more than mixing a few phones, so the beat goes right after packets that come near its time,
-// in the wake-up that they have caused; and it moves, far too slowly to be heard, to where such packets come.
+// in the wake-up that they have caused; and it moves, far too slowly to be heard, to where such packets come. Where the
+// thread may sleep through to the beat, there is no other wake-up at all: what has come meanwhile is read just before it.
 
 const tickMs = 20
 // A thread that was held up longer than this goes on from now instead of making up for it.
@@ -13,6 +14,21 @@ const moveMs = 0.2
 /** So many beats in a row with packets at hand: the beat may follow their sender's clock for as long as it likes. */
 const settled = 20
 
+/** In so many beats of a thread that sleeps it looks once how long packets have waited. */
+const lookEvery = 25
+/** By how much it moves then, towards those packets. */
+const lookMs = 1
+
+/** How a thread sleeps that owes nothing to anybody between two beats. */
+export interface Rest {
+  /** False while something else must be on time as well. */
+  may(): boolean
+  /** Returns after `ms`, with false when it was woken up before: the loop of events has something to do then. */
+  sleep(ms: number): boolean
+  /** Takes the packets that have come meanwhile, and says how many. */
+  read(): number
+}
+
 export interface Ticker {
   /** Calls `tick` every 20 ms until the returned function is called. */
   add(tick: () => void): () => void
@@ -20,7 +36,7 @@ export interface Ticker {
   nudge(): void
 }
 
-export function createTicker(now: () => number): Ticker {
+export function createTicker(now: () => number, rest?: Rest): Ticker {
   const ticks = new Set<() => void>()
   let timer: NodeJS.Timeout | undefined
   let soon: NodeJS.Immediate | undefined
@@ -28,17 +44,41 @@ export function createTicker(now: () => number): Ticker {
   // Once round and no further while it finds nothing: a beat that went on moving would be too slow.
   let moved = 0
   let inRow = 0
+  let looks = 0
   const move = (ms: number) => {
     if (moved >= tickMs) return
     due += ms
-    moved += moveMs
+    moved += Math.abs(ms)
   }
-  // Both ways of a beat end here: one that is much too late is not made up for.
+  // All ways of a beat end here: one that is much too late is not made up for.
   const beat = (time: number) => {
     if (time - due > mostLateMs) due = time
     for (; due <= time; due += tickMs) for (const tick of ticks) tick()
+    wait()
+  }
+  const wait = () => {
     clearTimeout(timer)
-    timer = ticks.size > 0 ? setTimeout(late, Math.max(0, due - now())) : undefined
+    timer = undefined
+    if (ticks.size === 0) return
+    // The loop of events has its turn before the thread sleeps.
+    if (rest?.may()) soon = setImmediate(sleep, rest)
+    else timer = setTimeout(late, Math.max(0, due - now()))
+  }
+  const sleep = (rest: Rest) => {
+    soon = undefined
+    const looking = looks === 0 ? earlyMs : 0
+    const left = due - now() - looking
+    // Something may have come up in that turn.
+    if (!rest.may() || (left > 0 && !rest.sleep(left))) return wait()
+    looks = (looks + 1) % lookEvery
+    const waited = rest.read()
+    if (looking > 0) {
+      rest.sleep(Math.max(0, due - now()))
+      // Most were there long before: the beat goes nearer to them.
+      if (waited > rest.read()) move(-lookMs)
+      else moved = 0
+    }
+    beat(Math.max(now(), due))
   }
   const late = () => {
     clearImmediate(soon)
@@ -58,10 +98,10 @@ export function createTicker(now: () => number): Ticker {
       // A wrapper, so that the same function may be added twice.
       const own = () => tick()
       ticks.add(own)
-      if (!timer && ticks.size === 1) {
+      if (!timer && !soon && ticks.size === 1) {
         due = now() + tickMs
         moved = 0
-        timer = setTimeout(late, tickMs)
+        wait()
       }
       return () => {
         ticks.delete(own)

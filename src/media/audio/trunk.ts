@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto'
-import type { Socket } from 'node:dgram'
 import { Refusal } from '../../errors.ts'
 import type { AudioCodec, PayloadType, TrunkEnd } from './audio.ts'
 import type { End, Meaning, Route } from './end.ts'
@@ -18,7 +17,7 @@ import {
   writeHeader,
   writeLevel,
 } from './rtp.ts'
-import type { Ports } from './sockets.ts'
+import type { MediaSocket, Ports } from './sockets.ts'
 
 // The one loopback socket to a mediasoup PlainTransport. Streams of many parties go both ways over it, told apart by
 // their SSRCs, which mediasoup has chosen for those that it sends and we for those that we send.
@@ -51,41 +50,42 @@ const rtp = createRtpPacket()
 
 export async function openTrunk(hub: Hub, ports: Ports, id: string, address: string): Promise<Trunk> {
   const socket = await ports.openOne(address, receiveBytes)
-  return new LoopbackTrunk(hub, id, socket, () => ports.close(socket))
+  const unwatch = hub.watch(socket)
+  return new LoopbackTrunk(hub, id, socket, () => {
+    unwatch()
+    return ports.close(socket)
+  })
 }
 
 class LoopbackTrunk implements Trunk {
   readonly id: string
   readonly port: number
   readonly hub: Hub
-  readonly #socket: Socket
+  readonly #socket: MediaSocket
   readonly #release: () => Promise<void>
   readonly #streams = new Set<Stream>()
   readonly #bySsrc = new Map<number, Stream>()
   #connected = false
   #closing: Promise<void> | undefined
 
-  constructor(hub: Hub, id: string, socket: Socket, release: () => Promise<void>) {
+  constructor(hub: Hub, id: string, socket: MediaSocket, release: () => Promise<void>) {
     this.id = id
     this.hub = hub
     this.#socket = socket
     this.#release = release
-    this.port = socket.address().port
-    socket.on('message', bytes => this.#receive(bytes))
-    // The worker is gone, or not there yet: its owner learns that from the worker.
-    socket.on('error', () => hub.packets.dropped++)
+    this.port = socket.port
+    // After an error the worker is gone, or not there yet: its owner learns that from the worker.
+    socket.receive(
+      bytes => this.#receive(bytes),
+      () => hub.packets.dropped++,
+    )
   }
 
-  connect(address: string, port: number): Promise<void> {
+  async connect(address: string, port: number): Promise<void> {
     if (this.#connected) this.#socket.disconnect()
     this.#connected = false
-    return new Promise((resolve, reject) => {
-      this.#socket.connect(port, address, (error?: Error) => {
-        if (error) return reject(error)
-        this.#connected = true
-        resolve()
-      })
-    })
+    await this.#socket.connect(port, address)
+    this.#connected = true
   }
 
   open(id: string, end: TrunkEnd): Stream {
@@ -107,7 +107,7 @@ class LoopbackTrunk implements Trunk {
 
   send(bytes: Buffer, length: number): void {
     if (!this.#connected || this.#closing) return
-    this.#socket.send(bytes, 0, length)
+    this.#socket.sendConnected(bytes, length)
   }
 
   tick(now: number): void {

@@ -5,7 +5,7 @@ import type { Worker } from 'node:worker_threads'
 import { createSilentLog } from '../../../src/log.ts'
 import type { AudioEvent } from '../../../src/media/audio/audio.ts'
 import { createAudioEngine } from '../../../src/media/audio/engine.ts'
-import { createRtpPhone } from '../../support/rtp-phone.ts'
+import { createRtpPhone, type RtpPhone } from '../../support/rtp-phone.ts'
 
 const config = { rtpPorts: '34000-34999', trunkPorts: '35000-35999' }
 
@@ -72,4 +72,35 @@ test('when the thread dies its owner is told, who waits is told, and the next ca
   assert.equal(events.at(-1)!.type, 'died')
   const second = await engine.openPort('127.0.0.1')
   assert.ok(second.end && first.end)
+})
+
+test('the thread mixes for a meeting, passes a call on meanwhile, and goes on when one of the two ends', async t => {
+  const { engine } = startEngine(t)
+  const enter = async (tone: number) => {
+    const phone = await createRtpPhone({ tone })
+    t.after(() => phone.close())
+    const { end, ...ports } = await engine.openPort('127.0.0.1')
+    phone.aim(ports)
+    await engine.setPort(end, phone.remote())
+    return { phone, end }
+  }
+  const mix = await engine.openMix({ speakers: 3 })
+  const members = [await enter(300), await enter(900)]
+  for (const { end } of members) await engine.join(end, mix, {})
+  const hears = async (one: { phone: RtpPhone }, other: { phone: RtpPhone }, tone: number) => {
+    for (one.phone.heard.length = 0; !(one.phone.sounds().length > 10 && one.phone.share(tone) > 0.8); ) {
+      if (one.phone.heard.length > 100) one.phone.heard.length = 0
+      await other.phone.talk(20, { everyMs: 20 })
+    }
+  }
+  // Nobody else is there, and the thread sleeps from beat to beat.
+  await hears(members[0]!, members[1]!, 900)
+  const call = [await enter(500), await enter(1500)]
+  await engine.link(call[0]!.end, call[1]!.end)
+  await Promise.all([hears(members[1]!, members[0]!, 300), hears(call[0]!, call[1]!, 1500)])
+  await Promise.all(call.map(({ end }) => engine.closeEnd(end)))
+  await hears(members[0]!, members[1]!, 900)
+  await engine.closeMix(mix)
+  await engine.link(members[0]!.end, members[1]!.end)
+  await hears(members[1]!, members[0]!, 300)
 })

@@ -46,3 +46,75 @@ test('beats every 20 ms, right after packets that come near its time, and never 
   pass(30_100, ms => ms % 20 === 7)
   assert.equal(beats.length, 0)
 })
+
+test('a thread that owes nothing to anybody sleeps from beat to beat and reads just before it', async context => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  context.after(() => mock.timers.reset())
+  let now = 0
+  let calm = true
+  let rings = 0
+  let turns = 0
+  const arrives = (ms: number) => ms % 20 === 7
+  let waiting = 0
+  const beats: { at: number; waited: number }[] = []
+  const pass = (ms: number) => {
+    for (const until = now + ms; now < until; ) if (arrives(++now)) waiting++
+  }
+  let lastArrival = 0
+  const ticker = createTicker(() => now, {
+    may: () => calm,
+    sleep(ms) {
+      if (rings > 0) {
+        rings--
+        return false
+      }
+      pass(Math.ceil(ms))
+      return true
+    },
+    read() {
+      const count = waiting
+      waiting = 0
+      return count
+    },
+  })
+  const stop = ticker.add(() => {
+    for (lastArrival = now; !arrives(lastArrival); ) lastArrival--
+    beats.push({ at: now, waited: now - lastArrival })
+  })
+  context.after(stop)
+  const turn = () => {
+    turns++
+    return new Promise(setImmediate)
+  }
+  while (now < 20_000) await turn()
+  assert.ok(beats.length >= 999 && beats.length <= 1021, `${beats.length} beats in twenty seconds`)
+  assert.ok(turns <= beats.length + 2, 'one turn of the loop of events for a beat')
+  assert.ok(
+    beats.slice(-200).every(({ waited }) => waited <= 4),
+    'packets do not wait long',
+  )
+  // Who asks for something is heard before the next beat, which is not late for it.
+  const before = beats.length
+  rings = 3
+  for (let i = 0; i < 3; i++) await turn()
+  assert.equal(beats.length, before)
+  await turn()
+  assert.equal(beats.length, before + 1)
+  assert.ok(beats.at(-1)!.at - beats.at(-2)!.at <= 21)
+  // A call that is passed on: the thread waits in the loop of events, by a timer.
+  calm = false
+  await turn()
+  const [from, count] = [now, beats.length]
+  for (let i = 0; i < 1000; i++) {
+    now++
+    mock.timers.tick(1)
+  }
+  assert.equal(now - from, 1000)
+  assert.ok(Math.abs(beats.length - count - 50) <= 1, `${beats.length - count} beats in a second`)
+  calm = true
+  stop()
+  await turn()
+  const last = beats.length
+  for (let i = 0; i < 10; i++) await turn()
+  assert.equal(beats.length, last)
+})
