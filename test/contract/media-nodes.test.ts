@@ -150,6 +150,19 @@ test('one that takes questions and answers none is left within two seconds; with
   await until(() => all.every(one => one.events.some(event => event.type === 'lost')), 15_000)
 })
 
+test('a SIP node that is silent has nothing on any media node after a while', async t => {
+  const cluster = await startMediaCluster({ forgetMs: 3000 })
+  t.after(() => cluster.close())
+  await until(() => cluster.media.state().sfu === 'ready')
+  const one = await openFollower(cluster.media, 400)
+  const room = await cluster.media.open({ kind: 'echo' })
+  await cluster.media.join(one.leg, room)
+  one.phone.rtp.close()
+  const at = cluster.nodes.find(node => carries(node).rooms > 0)!
+  await cluster.cut()
+  await until(() => carries(at).rooms === 0 && carries(at).ports === 0, 10_000)
+})
+
 test('a NATS that hangs holds no call up, and what it brings late is done once', async t => {
   const { media, nats, carries: carried, close } = await startMediaOverNats()
   t.after(close)

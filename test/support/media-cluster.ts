@@ -29,10 +29,12 @@ export interface MediaCluster {
   readonly events: Events
   readonly nodes: readonly [TestMediaNode, TestMediaNode]
   say(node: string, state: MediaMember['state']): void
+  /** The SIP node is cut off, and says nothing to anybody any more. */
+  cut(): Promise<void>
   close(): Promise<void>
 }
 
-export async function startMediaCluster(): Promise<MediaCluster> {
+export async function startMediaCluster(options: { forgetMs?: number } = {}): Promise<MediaCluster> {
   const log = createLog({ level: process.env['VAARTHA_TEST_LOG'] ?? 'silent', format: 'json' })
   const peers: { node: string; link: string }[] = []
   const listen = { address: '127.0.0.1', port: 0 }
@@ -54,7 +56,7 @@ export async function startMediaCluster(): Promise<MediaCluster> {
     const room = await startMedia({ base: base + at * 750 })
     const directory = mkdtempSync(join(tmpdir(), 'vaartha-media-'))
     const bus = await openBus(name)
-    const serving = serveMedia({ media: room.media, bus, life: `${name}-1`, addresses, directory, log })
+    const serving = serveMedia({ media: room.media, bus, life: `${name}-1`, addresses, directory, log, ...options })
     say(name, 'up')
     const die = async () => {
       await bus.close()
@@ -92,6 +94,7 @@ export async function startMediaCluster(): Promise<MediaCluster> {
     events,
     nodes: [nodes[0], nodes[1]],
     say,
+    cut: () => bus.close(),
     async close() {
       for (const close of closing.toReversed()) await close()
     },

@@ -22,6 +22,7 @@ export interface Health {
 const busyMs = 250
 const idleMs = 2000
 const refusedMs = 100
+const againMs = 500
 const timeoutMs = 700
 // One that refuses connections has ended; one that is silent may only be slow, so it is given the time of two questions.
 const failuresMost = 2
@@ -63,7 +64,10 @@ export function createHealth(deps: HealthDeps): Health {
       const forgotten = greeted === session && !answer.known
       greeted = session
       deps.onAnswer(answer)
-      if (forgotten) lose('it has begun anew')
+      if (forgotten) {
+        lose('it has begun anew')
+        return 0
+      }
       often = deps.inUse()
       return often ? busyMs : idleMs
     } catch (error) {
@@ -71,7 +75,7 @@ export function createHealth(deps: HealthDeps): Health {
       failures += 1
       if (failures < failuresMost) return performance.now() - sentAt < timeoutMs / 2 ? refusedMs : 0
       lose((error as Error).message)
-      return idleMs
+      return againMs
     }
   }
 

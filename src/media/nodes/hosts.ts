@@ -79,6 +79,8 @@ export function createHosts(deps: HostsDeps): Hosts {
 
   function look(): void {
     for (const member of members.list()) if (isMedia(member)) meet(member.node)
+    // One that has answered is let go when it is lost.
+    for (const [node, { remote }] of remotes) if (remote.condition() === undefined) letGo(node)
   }
 
   const isMedia = ({ node, state, roles }: MediaMember) =>
@@ -97,10 +99,15 @@ export function createHosts(deps: HostsDeps): Hosts {
     host.gone = true
     known.host = { ...host, gone: false }
     deps.onLost(host, why)
-    // One that is gone for good is not asked for ever.
+    letGo(node)
+  }
+
+  /** One that is gone for good is not asked for ever. */
+  function letGo(node: string): void {
     if (members.list().some(member => member.node === node && isMedia(member))) return
+    const known = remotes.get(node)
     remotes.delete(node)
-    void known.remote.close()
+    void known?.remote.close()
   }
 
   const stops = [
@@ -115,7 +122,6 @@ export function createHosts(deps: HostsDeps): Hosts {
 
   const memberOf = (node: string) => {
     const all = members.list().filter(member => member.node === node)
-    // Of two lives it is the later one that answers.
     return all.find(member => member.state !== 'down') ?? all[0]
   }
 
