@@ -113,4 +113,21 @@ describe('browsers whose legs rest and flow again', () => {
     assert.ok(sorted.at(-1)! <= heardMs, said)
     if (process.env['VAARTHA_TEST_ROUNDS']) process.stdout.write(`${said}\n`)
   })
+
+  it('cost the audio thread nothing while they rest', async () => {
+    const { media } = room
+    for (const { leg } of phones) await media.leave(leg)
+    await Promise.all(pages.map(page => page.flow(false)))
+    const sent = async () => {
+      const { out } = media.load().packets
+      await wait(1500)
+      return media.load().packets.out - out
+    }
+    // The figures are told now and then.
+    let passed = await sent()
+    for (let tries = 0; tries < 5 && passed > 0; tries++) passed = await sent()
+    assert.equal(passed, 0)
+    await Promise.all(pages.map(page => page.flow(true)))
+    await Promise.all([pages[0]!.page.hears([pages[1]!.page.tone]), pages[1]!.page.hears([pages[0]!.page.tone])])
+  })
 })

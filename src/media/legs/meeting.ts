@@ -78,10 +78,10 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
   }
 
   const hear = async (leg: Leg, member: Member) => {
-    const voice = leg.voice()
+    const voice = rests(leg) ? undefined : leg.voice()
     const lines = leg.scene?.slots() ?? []
     if (member.end !== voice?.end) await takeOut(member)
-    if (voice === undefined) return
+    if (voice === undefined) return slots.hide(leg)
     const opened = await openMix()
     const wide = lines.length >= deps.speakers && opened.local
     const key = `${keyOf(leg)} ${wide}`
@@ -173,6 +173,12 @@ export function createMeeting(deps: RoomDeps & { onSpeaker: (leg: string | undef
       })
     },
   }
+}
+
+/** Nothing is sent and heard on its lines, as when its party sends to the others directly: nothing is mixed for it. */
+function rests(leg: Leg): boolean {
+  const streams = leg.streams()
+  return streams.length > 0 && streams.every(({ direction }) => direction === 'inactive')
 }
 
 function codecOf(name: string): AudioCodec | undefined {
