@@ -78,6 +78,8 @@ export interface Groups {
   /** Takes in who is transferred to a group or meeting; undefined for other addresses. */
   receiver(user: string): Promise<Receiver | undefined>
   list(): MeetingView[]
+  /** Whether a meeting goes on at the address of a group, here or at another node. */
+  isOn(group: string): Promise<boolean>
   /** Meetings whose dialogs other nodes had. */
   readonly here: MeetingsHere
   /** What an operator wants of a meeting. Throws Refusal: `not-found`. */
@@ -231,7 +233,12 @@ export function createGroups(deps: GroupsDeps): Groups {
     const back = findReplaced(req)
     if (back && keeping.owns(back.meeting.id)) return comeBack(req, res, caller, back)
     if (id === undefined) throw tooBusy()
-    demandSfu(req, media)
+    try {
+      demandSfu(req, media)
+    } catch (error) {
+      seats.unused(address.user)
+      throw error
+    }
     await enter(address, person, id, common => dialogs.answer(req, res, caller, { ...common, streams: mayOffer }))
   }
 
@@ -370,6 +377,7 @@ export function createGroups(deps: GroupsDeps): Groups {
     meshHeaders: pairs.headers,
     passed: request => seats.passed(request as unknown as Incoming),
     list: () => [...meetings.values()].map(viewOf),
+    isOn: async user => meetings.has(user) || (await seats.find(user)) !== undefined,
     here: {
       take: async taken => adoption?.take(taken),
       find: async replaces => adoption?.find(replaces),

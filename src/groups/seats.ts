@@ -11,6 +11,7 @@ import { Refusal } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Logger } from '../log.ts'
 import type { Adoption } from './adoption.ts'
+import { guarded } from './guarded.ts'
 import type { Meeting } from './meeting.ts'
 import { meetingName } from './snapshot.ts'
 
@@ -57,6 +58,8 @@ export interface Seats {
   hold(meeting: Meeting): void
   /** It is over here; `ended`: for good. */
   free(meeting: Meeting, ended: boolean): void
+  /** An address was claimed, and no meeting has begun. */
+  unused(user: string): void
   close(): void
 }
 
@@ -68,6 +71,7 @@ export const lone: Seats = {
   passed: () => undefined,
   hold: () => undefined,
   free: () => undefined,
+  unused: () => undefined,
   close: () => undefined,
 }
 
@@ -95,12 +99,15 @@ const askMs = 1500
 const defaultPatienceMs = 8000
 const lookMs = 150
 const renewMs = 60_000
+const nobody: Claim = { owner: '', value: '', dead: true }
 
 export function createSeats(deps: SeatsDeps): Seats {
   const { claims, members, replication, bus, adoption, log, patienceMs = defaultPatienceMs } = deps
   const { life } = members
   /** Ids of the meetings that our claims are for, by address. */
   const held = new Map<string, string>()
+  /** Addresses that could not be claimed while the store was away: they are ours until it is back. */
+  const unclaimed = new Set<string>()
   const turns = new Map<string, Promise<unknown>>()
   const tickets = new Map<string, Ticket>()
   /** Requests that came from another node: they go no further. */
@@ -113,7 +120,8 @@ export function createSeats(deps: SeatsDeps): Seats {
   /** Whether an address is ours without asking. */
   function isOurs(user: string): boolean {
     const meeting = deps.at(user)
-    return held.has(user) && (meeting === undefined || replication.owns('meeting', meeting.id))
+    const has = held.has(user) || (unclaimed.has(user) && meeting !== undefined)
+    return has && (meeting === undefined || replication.owns('meeting', meeting.id))
   }
 
   /** One after the other for each address. */
@@ -141,14 +149,19 @@ export function createSeats(deps: SeatsDeps): Seats {
   const take = (user: string, id: string) => inTurn(user, () => settle(user, id))
 
   async function settle(user: string, id: string): Promise<string | undefined> {
-    if (deps.at(user) !== undefined && isOurs(user)) return undefined
+    if (deps.at(user) !== undefined && held.has(user) && isOurs(user)) return undefined
     const late = performance.now() + patienceMs
     for (let over: Claim | undefined; ; ) {
       const own = deps.at(user)?.id ?? id
       const before = over
       over = undefined
       const claim = await orAlone(() => claims.claim(user, own, before))
-      if (claim === undefined) return (await atPeer(user)) ?? undefined
+      if (claim === undefined) {
+        const peer = await atPeer(user)
+        if (peer === undefined) unclaimed.add(user)
+        return peer
+      }
+      unclaimed.delete(user)
       if (claim.owner === life) {
         held.set(user, claim.value)
         return undefined
@@ -183,8 +196,9 @@ export function createSeats(deps: SeatsDeps): Seats {
 
   async function find(user: string): Promise<string | undefined> {
     if (isOurs(user)) return undefined
-    const claim = await orAlone(() => claims.see(user))
-    return claim === undefined || claim.dead || claim.owner === life ? undefined : claim.owner
+    const claim = await orAlone(async () => (await claims.see(user)) ?? nobody)
+    if (claim === undefined) return atPeer(user)
+    return claim.dead || claim.owner === life ? undefined : claim.owner
   }
 
   /** What another node says; undefined when it does not answer, or does not want the request. */
@@ -218,8 +232,9 @@ export function createSeats(deps: SeatsDeps): Seats {
     for (;;) {
       const where = id === undefined ? await find(user) : await take(user, id)
       if (where === undefined) return false
-      if (!came.has(req) && (await passTo(where, user, req, caller))) return true
-      if (performance.now() > late || closed) {
+      const goesOn = !came.has(req)
+      if (goesOn && (await passTo(where, user, req, caller))) return true
+      if (!goesOn || performance.now() > late || closed) {
         const headers = { 'Retry-After': '5' }
         throw new Refusal('node-unavailable', 'the node that has this meeting does not answer', { headers })
       }
@@ -250,6 +265,7 @@ export function createSeats(deps: SeatsDeps): Seats {
     const work = async () => {
       if (meeting.ended || deps.at(user) !== meeting || !replication.owns('meeting', meeting.id)) return
       let claim = await claims.claim(user, meeting.id)
+      unclaimed.delete(user)
       if (claim.owner !== life && (claim.dead || isHere(user, claim))) {
         claim = await claims.claim(user, meeting.id, claim)
       }
@@ -257,8 +273,10 @@ export function createSeats(deps: SeatsDeps): Seats {
       else if (held.delete(user) || claim.value !== meeting.id)
         meeting.log.warn({ node: claim.owner }, 'another node has a meeting at this address: who comes now goes there')
     }
-    void inTurn(user, () => orAlone(work))
+    void guarded(meeting.log, inTurn(user, work))
   }
+
+  const release = (user: string, id: string) => inTurn(user, () => claims.release(user, id))
 
   return {
     lead,
@@ -279,9 +297,17 @@ export function createSeats(deps: SeatsDeps): Seats {
     hold,
     free(meeting, ended) {
       const { user } = meeting.address
+      unclaimed.delete(user)
       if (held.get(user) !== meeting.id) return
       held.delete(user)
-      if (ended) void inTurn(user, () => claims.release(user, meeting.id))
+      if (ended) void guarded(log, release(user, meeting.id))
+    },
+    unused(user) {
+      const id = deps.at(user) === undefined ? held.get(user) : undefined
+      unclaimed.delete(user)
+      if (id === undefined) return
+      held.delete(user)
+      void guarded(log, release(user, id))
     },
     close() {
       closed = true

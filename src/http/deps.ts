@@ -79,7 +79,7 @@ export interface HttpDeps {
   drills: Pick<Drills, 'order' | 'view'>
   /** `host:port` of HTTPS of the other nodes that are up: the page of the web phone goes on there when this one dies. */
   otherPlaces?(): readonly string[]
-  meetings: Pick<Groups, 'list' | 'act'>
+  meetings: Pick<Groups, 'list' | 'isOn' | 'act'>
   recordings: Pick<Recordings, 'list' | 'get' | 'path' | 'remove'>
   health(): Health
   mediaLoad(): MediaLoad

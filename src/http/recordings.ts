@@ -101,15 +101,15 @@ export function addRecordings(app: FastifyInstance, deps: Deps, guard: Guard, ph
     { schema: { summary: 'One’s own groups', tags: ['phone'], response: { 200: array(ownGroup) } } },
     async request => {
       const user = phones.demand(request)
-      const active = new Set(deps.meetings.list().map(meeting => meeting.address))
       const mine = (await deps.groups.list(domain)).filter(group => group.members.includes(user))
-      return mine.map(({ name, displayName, members, moderators }) => ({
+      const told = mine.map(async ({ name, displayName, members, moderators }) => ({
         name,
         displayName: displayName || name,
         members: [...members],
         moderator: moderators.includes(user),
-        active: active.has(`sip:${name}@${domain}`),
+        active: await deps.meetings.isOn(name),
       }))
+      return Promise.all(told)
     },
   )
 }

@@ -77,7 +77,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     },
     records: { list: async () => [] },
     groups: createSqlGroups({ database }),
-    meetings: { list: () => [], act: async () => {} },
+    meetings: { list: () => [], isOn: async () => false, act: async () => {} },
     drills: noDrills,
     mediaLoad: () => ({
       workers: [{ pid: 1, legs: 2, cpuSeconds: 3 }],

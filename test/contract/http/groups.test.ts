@@ -30,6 +30,7 @@ describe('groups, meetings and recordings over HTTP', () => {
     t = await startTestHttp({
       meetings: {
         list: () => [],
+        isOn: async () => false,
         act: async (id, action) => {
           if (id !== 'm1') throw new Refusal('not-found', 'there is no such meeting')
           done.push([id, action])
