@@ -158,12 +158,17 @@ export function createMoves(deps: MovesDeps): Moves {
     const { hall } = leg
     const side = hall === undefined ? undefined : await sideOf(hall, to[0])
     const { spot } = await make(side === undefined ? to : [side.host], wishAgain(leg), host => ({ host, leg: '' }))
-    if (leg.released) return release(spot)
     const next: Next = Object.assign(spot, { why, since, offered: false, timer: undefined })
+    know(next, leg)
+    try {
+      if (side !== undefined && leg.hall === hall) await side.host.media.join(next.leg, side.room, leg.as)
+    } catch (error) {
+      release(next)
+      throw error
+    }
+    if (leg.released) return release(next)
     if (leg.next !== undefined) undo(leg)
     leg.next = next
-    know(next, leg)
-    if (side !== undefined && leg.hall === hall) await side.host.media.join(next.leg, side.room, leg.as)
     if (why === 'moved') {
       next.timer = setTimeout(() => leg.next === next && undo(leg), followMs)
       next.timer.unref()

@@ -137,7 +137,8 @@ export function createRescue(deps: RescueDeps): Rescue {
     // Our own calls go to another node when this one drains, and their media with them.
     const drains = !side.host.own && hosts.stateOf(side.host) === 'draining'
     const [best] = drains ? moves.hostsFor(leg, hall, [side.host.node]) : []
-    const to = best ?? (hall.sides.length > 1 ? side.host : undefined)
+    const astray = [...hall.legs].some(({ at, next }) => next === undefined && at.host !== side.host)
+    const to = best ?? (astray ? side.host : undefined)
     if (to !== undefined) move(hall.id, moves.moveHall(hall, to))
   }
 
