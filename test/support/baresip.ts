@@ -14,8 +14,10 @@ export interface BaresipOptions {
   user: string
   password: string
   domain: string
-  /** Where the server listens. */
+  /** Where the server listens; '' when it is to be found by DNS. */
   server: string
+  /** Its DNS server, `address:port`. */
+  dns?: string
   transport?: 'udp' | 'tcp' | 'tls'
   /** Its microphone, in Hz. */
   tone?: number
@@ -94,16 +96,17 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
       // Outbound needs the device's UUID when the account is read; phones without it are to stay without one.
       ...(account.includes('sipnat=outbound') ? ['module uuid.so'] : []),
       ...modules.map(name => `module ${name}.so`),
+      ...(options.dns === undefined ? [] : [`dns_server ${options.dns}`]),
       `ctrl_tcp_listen 127.0.0.1:${control}`,
       `snd_path ${join(folder, 'rec')}`,
       '',
     ].join('\n'),
   )
   writeFileSync(join(folder, 'contacts'), '')
-  const outbound = `sip:${options.server};transport=${transport}`
+  const outbound = options.server === '' ? '' : `outbound="sip:${options.server};transport=${transport}";`
   writeFileSync(
     join(folder, 'accounts'),
-    `<sip:${user}@${options.domain};transport=${transport}>;auth_user=${user};auth_pass=${options.password};outbound="${outbound}";` +
+    `<sip:${user}@${options.domain};transport=${transport}>;auth_user=${user};auth_pass=${options.password};${outbound}` +
       `regint=${regint};answermode=${answer};mwi=no;audio_codecs=PCMU/8000/1,PCMA/8000/1${account}\n`,
   )
   const child = spawn('baresip', ['-s', '-f', folder], { stdio: ['ignore', 'pipe', 'pipe'] })
