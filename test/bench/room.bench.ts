@@ -8,8 +8,8 @@ import { writeSection } from './support/page.ts'
 import { cpuSeconds } from './support/processes.ts'
 import type { LoadAnswer, LoadAsk } from './support/rtp-load.ts'
 
-// A room of plain participants, three of them speaking, beside Janus' AudioBridge: the same sound from the same sockets,
-// one after the other in one run. `--write` puts the table into docs/benchmarks.md, `--quick` makes it short.
+// A room of plain participants, three of them speaking, beside Janus' AudioBridge: the same sound, from processes of one
+// kind, at the same time, so that whatever else the machine does falls on both. `--write` puts the table into docs/benchmarks.md, `--quick` makes it short.
 
 const options = process.argv.slice(2)
 const seconds = options.includes('--quick') ? 4 : 20
@@ -30,8 +30,7 @@ interface Figures {
 
 const rows: string[] = []
 for (const size of sizes) {
-  const theirs = await measure(await janusRoom(), size)
-  const ours = await measure(await ownRoom(), size)
+  const [theirs, ours] = await measure([await janusRoom(), await ownRoom()], size)
   rows.push(
     `| ${size} | ${ours.cpuPerMinute.toFixed(2)} | ${theirs.cpuPerMinute.toFixed(2)} | ${(ours.cpuPerMinute / theirs.cpuPerMinute).toFixed(2)} | ${percent(ours.received)} | ${percent(theirs.received)} |`,
   )
@@ -44,23 +43,39 @@ const text = [
 ].join('\n')
 if (options.includes('--write')) writeSection('room', text)
 
-async function measure(room: Room, size: number): Promise<Figures> {
-  const load = fork(join(import.meta.dirname, 'support/rtp-load.ts'), {
-    execArgv: ['--disable-warning=ExperimentalWarning'],
-  })
+async function measure(rooms: readonly [Room, Room], size: number): Promise<readonly [Figures, Figures]> {
+  const [one, two] = [startLoad(), startLoad()]
   try {
-    const { ports } = (await ask(load, { bind: size })) as { ports: number[] }
-    const targets = await room.enter(ports)
+    const parties = [await enter(rooms[0], one, size), await enter(rooms[1], two, size)] as const
     // Of a meeting of minutes: what Node compiles while it begins, for twenty seconds or so, is not in it.
-    await ask(load, { send: { ports: targets, speakers, seconds: options.includes('--quick') ? 2 : 20 } })
-    const before = cpuSeconds(room.pid)
-    const answer = (await ask(load, { send: { ports: targets, speakers, seconds } })) as { received: number[] }
-    const used = cpuSeconds(room.pid) - before
-    const most = Math.min(...answer.received)
-    return { cpuPerMinute: (used * 60) / seconds, received: most / (seconds * 50) }
+    await Promise.all(parties.map(party => party.send(options.includes('--quick') ? 2 : 20)))
+    const before = rooms.map(room => cpuSeconds(room.pid))
+    const received = await Promise.all(parties.map(party => party.send(seconds)))
+    const after = rooms.map(room => cpuSeconds(room.pid))
+    const figures = (i: 0 | 1): Figures => ({
+      cpuPerMinute: ((after[i]! - before[i]!) * 60) / seconds,
+      received: received[i]! / (seconds * 50),
+    })
+    return [figures(0), figures(1)]
   } finally {
-    load.disconnect()
-    await room.close()
+    for (const load of [one, two]) load.disconnect()
+    for (const room of rooms) await room.close()
+  }
+}
+
+function startLoad(): ChildProcess {
+  return fork(join(import.meta.dirname, 'support/rtp-load.ts'), { execArgv: ['--disable-warning=ExperimentalWarning'] })
+}
+
+/** `send` lets them all speak, and gives what the one with the fewest packets received. */
+async function enter(room: Room, load: ChildProcess, size: number) {
+  const { ports } = (await ask(load, { bind: size })) as { ports: number[] }
+  const targets = await room.enter(ports)
+  return {
+    async send(seconds: number): Promise<number> {
+      const answer = (await ask(load, { send: { ports: targets, speakers, seconds } })) as { received: number[] }
+      return Math.min(...answer.received)
+    },
   }
 }
 

@@ -18,6 +18,11 @@ const settled = 20
 const lookEvery = 25
 /** By how much it moves then, towards those packets. */
 const lookMs = 1
+/**
+ * A turn of the loop of events costs as much as mixing some phones: so many beats go between two. What it does is control
+ * packets, files and timers, which may wait; who asks the thread for something interrupts it.
+ */
+const beatsInTurn = 3
 
 /** How a thread sleeps that owes nothing to anybody between two beats. */
 export interface Rest {
@@ -54,44 +59,46 @@ export function createTicker(now: () => number, rest?: Rest): Ticker {
   const beat = (time: number) => {
     if (time - due > mostLateMs) due = time
     for (; due <= time; due += tickMs) for (const tick of ticks) tick()
-    wait()
   }
   const wait = () => {
     clearTimeout(timer)
+    clearImmediate(soon)
     timer = undefined
+    soon = undefined
     if (ticks.size === 0) return
-    // The loop of events has its turn before the thread sleeps.
+    // The loop of events has a turn before the thread sleeps.
     if (rest?.may()) soon = setImmediate(sleep, rest)
     else timer = setTimeout(late, Math.max(0, due - now()))
   }
   const sleep = (rest: Rest) => {
-    soon = undefined
-    const looking = looks === 0 ? earlyMs : 0
-    const left = due - now() - looking
-    // Something may have come up in that turn.
-    if (!rest.may() || (left > 0 && !rest.sleep(left))) return wait()
-    looks = (looks + 1) % lookEvery
-    const waited = rest.read()
-    if (looking > 0) {
-      rest.sleep(Math.max(0, due - now()))
-      // Most were there long before: the beat goes nearer to them.
-      if (waited > rest.read()) move(-lookMs)
-      else moved = 0
+    for (let beats = 0; beats < beatsInTurn && ticks.size > 0; beats++) {
+      const looking = looks === 0 ? earlyMs : 0
+      const left = due - now() - looking
+      // Something may have come up in the last turn, or just now.
+      if (!rest.may() || (left > 0 && !rest.sleep(left))) break
+      looks = (looks + 1) % lookEvery
+      const waited = rest.read()
+      if (looking > 0) {
+        rest.sleep(Math.max(0, due - now()))
+        // Most were there long before: the beat goes nearer to them.
+        if (waited > rest.read()) move(-lookMs)
+        else moved = 0
+      }
+      beat(Math.max(now(), due))
     }
-    beat(Math.max(now(), due))
+    wait()
   }
   const late = () => {
-    clearImmediate(soon)
-    soon = undefined
     inRow = 0
     move(moveMs)
     beat(Math.max(now(), due))
+    wait()
   }
   const early = () => {
-    soon = undefined
     if (++inRow >= settled) moved = 0
     move(due - now() > aimMs ? -moveMs : moveMs)
     beat(Math.max(now(), due))
+    wait()
   }
   return {
     add(tick) {

@@ -88,7 +88,7 @@ test('a thread that owes nothing to anybody sleeps from beat to beat and reads j
   }
   while (now < 20_000) await turn()
   assert.ok(beats.length >= 999 && beats.length <= 1021, `${beats.length} beats in twenty seconds`)
-  assert.ok(turns <= beats.length + 2, 'one turn of the loop of events for a beat')
+  assert.ok(turns < beats.length / 2 && turns > beats.length / 5, `${turns} turns of the loop of events meanwhile`)
   assert.ok(
     beats.slice(-200).every(({ waited }) => waited <= 4),
     'packets do not wait long',
@@ -99,8 +99,8 @@ test('a thread that owes nothing to anybody sleeps from beat to beat and reads j
   for (let i = 0; i < 3; i++) await turn()
   assert.equal(beats.length, before)
   await turn()
-  assert.equal(beats.length, before + 1)
-  assert.ok(beats.at(-1)!.at - beats.at(-2)!.at <= 21)
+  assert.ok(beats.length > before)
+  assert.ok(beats[before]!.at - beats[before - 1]!.at <= 21)
   // A call that is passed on: the thread waits in the loop of events, by a timer.
   calm = false
   await turn()
