@@ -10,6 +10,8 @@ export interface Fault {
   readonly moves: boolean
   /** Packets get lost, so it is said which part of the sound was missing, and phones that send again make the new call. */
   readonly lossy?: true
+  /** Hits meetings of browsers as well. */
+  readonly web?: true
   /** Before the calls. */
   prepare?(ground: Ground): Promise<void>
   /** Breaks it, and gives how it is mended. */
@@ -23,6 +25,7 @@ const backAt = ({ pair: { b } }: Ground, from: number) =>
 const kill: Fault = {
   name: 'SIGKILL of the active node',
   moves: true,
+  web: true,
   async hit({ pair }) {
     await pair.a.kill()
     return () => pair.restart(pair.a)
@@ -33,6 +36,7 @@ const kill: Fault = {
 const pause: Fault = {
   name: 'SIGSTOP of the active node',
   moves: true,
+  web: true,
   async hit(ground) {
     const { a, b } = ground.pair
     process.kill(a.pid, 'SIGSTOP')

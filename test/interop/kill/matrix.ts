@@ -6,6 +6,7 @@ import { type Fault, faults } from './faults.ts'
 import { callsAt, type Ground, historyAt, makeGround, meetingsAt } from './ground.ts'
 import { knows, type Live, type State, states } from './states.ts'
 import { lineOf, type Result, writeTable } from './table.ts'
+import { webStates } from './web-states.ts'
 
 // Each fault hits calls in all states at the same time; a row is one fault and one state. VAARTHA_MATRIX says which:
 // `quick`, the ones of `npm test`, `all`, `write` to have the table made anew as well, or parts of faults' names.
@@ -17,7 +18,9 @@ const wanted = faults.filter(({ name }) =>
     ? quick.includes(name)
     : ['all', 'write'].includes(which) || which.split('|').some(part => name.includes(part)),
 )
-const chosen = states.filter(({ name }) => (process.env['VAARTHA_STATES'] ?? name).split(',').includes(name))
+const chosen = [...states, ...webStates].filter(
+  ({ name, web }) => (process.env['VAARTHA_STATES'] ?? name).split(',').includes(name) && !(web && which === 'quick'),
+)
 
 /** What is lost by design: a transaction dies with its node, and the caller tries again over the other one. */
 const lostWithNode = new Set(['ringing', 'early media'])
@@ -29,10 +32,12 @@ const mostPart = 0.6
 let ground: Ground
 const results: Result[] = []
 before(async () => {
-  const groups = chosen.flatMap(({ group, users }) => (group === undefined ? [] : [[group, users] as const]))
+  const groups = chosen.flatMap(({ group, users, quiet = false }) =>
+    group === undefined ? [] : [{ name: group, members: users, quiet }],
+  )
   ground = await makeGround(
     chosen.flatMap(({ users }) => users),
-    Object.fromEntries(groups),
+    groups,
   )
 })
 after(async () => {
@@ -45,7 +50,8 @@ for (const fault of wanted) {
     t.after(() => ground.closePhones())
     await ground.settled()
     await fault.prepare?.(ground)
-    const up = await Promise.all(chosen.map(async state => ({ state, live: await state.bring(ground) })))
+    const fitting = chosen.filter(({ web }) => !web || fault.web)
+    const up = await Promise.all(fitting.map(async state => ({ state, live: await state.bring(ground) })))
     const rows = await hit(fault, up)
     for (const row of rows) {
       t.diagnostic(lineOf(row))
@@ -65,7 +71,7 @@ interface Up {
 async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
   const users = up.flatMap(({ live }) => live.phones.map(({ user }) => user))
   const registered = await ground.bindings(ground.pair.b, users)
-  const had = up.map(({ live }) => live.heard?.() ?? 0)
+  const had = await Promise.all(up.map(({ live }) => live.heard?.() ?? 0))
   const began = performance.now()
   const since = () => (performance.now() - began) / 1000
   const mend = await fault.hit(ground)
@@ -82,7 +88,8 @@ async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
     const passed = await next
     await wait(Math.max(0, 6 - since()) * 1000)
     const judged = since()
-    const gaps = up.map(({ live }, i) => live.heard && Math.max(0, judged - (live.heard() - had[i]!)))
+    const heard = await Promise.all(up.map(({ live }) => live.heard?.()))
+    const gaps = heard.map((now, i) => (now === undefined ? undefined : Math.max(0, judged - (now - had[i]!))))
     const lost = registered - (await ground.bindings(ground.pair.b, users))
     const ends = await Promise.allSettled(up.map(({ live }) => live.finish(fault.moves ? 5000 : 15_000)))
     return up.map(({ state }, i) => {
@@ -116,7 +123,7 @@ function holds(fault: Fault, row: Result): void {
 }
 
 async function isClean(up: readonly Up[]): Promise<void> {
-  await ground.closePhones()
+  await Promise.all([ground.closePhones(), ...up.map(({ live }) => live.close?.())])
   const { a, b } = ground.pair
   for (const node of [a, b])
     await until(async () => [...(await callsAt(node)), ...(await meetingsAt(node))].length === 0, 40_000)

@@ -11,17 +11,22 @@ export interface Live {
   /** Of the call or the meeting, at node `a`. */
   readonly ids: readonly string[]
   /** Seconds that everybody has heard everybody so far, where sound is judged. */
-  heard?(): number
+  heard?(): number | Promise<number>
   /** As soon as it is broken. */
   broken?(): void
   /** Carries on as people would, for `ms` at most, and ends the call; rejects when that does not go. */
   finish(ms: number): Promise<void>
+  close?(): Promise<unknown>
 }
 
 export interface State {
   readonly name: string
   readonly users: readonly string[]
   readonly group?: string
+  /** Nobody is rung who is in the group. */
+  readonly quiet?: true
+  /** With real browsers: only for faults that take a node, as they cost most of the time. */
+  readonly web?: true
   bring(ground: Ground): Promise<Live>
 }
 
