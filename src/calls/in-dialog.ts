@@ -86,6 +86,8 @@ function negotiate(call: Conversation, leg: Leg, req: Incoming, res: Reply): voi
       body: req.body ? leg.localSdp : undefined,
     })
   }
+  // What one was told of a dead node's media cannot be shown to the other, so both hear our offers first.
+  if (leg.unplaced || peer.unplaced) return reply(res, 491)
   // Offers that cross: whoever asks while we are asking waits (491); a second one of their own comes too early (500).
   if (leg.asking || peer.asked || call.moving) return reply(res, 491)
   if (leg.asked || leg.onAck || peer.asking) return reply(res, 500, { headers: { 'Retry-After': '3' } })

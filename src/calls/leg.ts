@@ -64,6 +64,8 @@ export class Leg {
   toTag = ''
   /** Set when another leg has taken this one's place, and only its BYE is outstanding. */
   replaced = false
+  /** Its media passed a node that is gone, and does not pass this one yet. */
+  unplaced = false
   /** Set while the ACK must bring the answer to a late offer. */
   onAck: ((ack: Incoming) => void) | undefined
   readonly #srf: SrfPort
@@ -188,6 +190,7 @@ export function restoreLeg(srf: SrfPort, owner: LegOwner, snapshot: LegSnapshot,
   const { party, device, allow, knowsReplaces = false, isWebPhone = false, localSdp, remoteSdp, dialog } = snapshot
   const leg = new Leg(srf, owner, party, dialog.id, end)
   Object.assign(leg, { device, allow, knowsReplaces, isWebPhone, localSdp, remoteSdp, confirmed: true })
+  leg.unplaced = snapshot.anchored
   leg.called = dialog.caller
   leg.toTag = dialog.caller ? dialog.remoteTag : dialog.localTag
   return leg

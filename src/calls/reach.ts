@@ -96,6 +96,7 @@ async function bringMedia(call: Call, leg: Leg): Promise<number> {
     return answer.status
   }
   await anchor.accept(leg.end, answer.response?.body)
+  leg.unplaced = false
   // A browser is told where we are when it knows who we are.
   const status = leg.end.profile === 'webrtc' ? await reoffer(call, leg) : answer.status
   await anchor.connect(leg.end, peer.end)

@@ -66,6 +66,11 @@ for (const held of [false, true]) {
     }
     await a.engine.close()
     shared.dies('a')
+    // A page that has come to this node asks for a new way by itself, and quicker than it is asked.
+    alice.peer.turnTo?.(b.engine.udp)
+    alice.say('INVITE', { body: web('actpass', 2, held ? 'recvonly' : 'sendrecv') })
+    await alice.peer.status(491)
+    alice.say('ACK', { sequence: alice.sequence })
     const browser = async () => {
       const first = await follow(alice, b, web('active', 2, held ? 'recvonly' : 'sendrecv'))
       const second = await follow(alice, b, web('active', 2, held ? 'recvonly' : 'sendrecv'))

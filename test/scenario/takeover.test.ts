@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { complete } from '../../src/config/load.ts'
+import { createTestPhone } from '../../src/drill/phone.ts'
 import { type Baresip, startBaresip } from '../support/baresip.ts'
 import { type Pair, startPair, until } from '../support/pair.ts'
 import { createPhone, type Phone, phoneSdp } from '../support/phone.ts'
@@ -100,6 +102,30 @@ test('a caller that hangs up before anybody knows of the death is heard all the 
   bob.peer.send(sipResponse(bye, 200))
   assert.equal((await hungUp).status, 200)
   await isRecordedOnce(line)
+})
+
+test('so is one over TCP that knows both nodes: the callee hears it over its other connection', async t => {
+  const phones = ['alice', 'bob'].map(user =>
+    createTestPhone({ user, password: passwords[user]!, domain: pair.a.domain, limits: complete({}).sip.limits }),
+  )
+  t.after(() => Promise.all(phones.map(phone => phone.leave())))
+  for (const phone of phones) {
+    for (const [at, { ports }] of [pair.a, pair.b].entries()) {
+      await phone.register(`sip:127.0.0.1:${ports.sip};transport=tcp`, at + 1, 5000)
+    }
+  }
+  const [alice, bob] = phones
+  const call = await alice!.call('bob', 1, 5000)
+  let line: Line | undefined
+  await until(async () => {
+    line = (await pair.a.api<Line[]>('/api/calls'))[0]
+    return line?.answered !== undefined
+  })
+  await pair.a.kill()
+  await alice!.flow(1)!.closed
+  assert.equal(await call.hangUp(10_000), 200)
+  await bob!.answered(call.stream.mark)!.gone
+  await isRecordedOnce(line!)
 })
 
 test('told to stop, a node gives its calls to the other one and goes without losing any', async t => {
