@@ -40,6 +40,8 @@ export interface Wanted {
 export interface Seek {
   /** Looks for a phone; resolves when it was asked, or there is no way to it yet. Never rejects. */
   seek(wanted: Wanted): Promise<void>
+  /** The dialog with the way to its phone, where one is known for sure: what the other phone wants may come before we ask. */
+  aim(was: LegSnapshot): Promise<[dialog: DialogState, proxy?: string]>
   /** Waits no longer for a phone. */
   forget(leg: Leg): void
   close(): void
@@ -145,6 +147,13 @@ export function createSeek(deps: SeekDeps): Seek {
       const aor = aorOf(leg)
       sought.set(aor, (sought.get(aor) ?? new Set()).add(one))
       return look(one)
+    },
+    async aim({ dialog, device, party }) {
+      const known = await bindings(`sip:${party.user}@${domain}`)
+      const way = findWay(dialog, device, known, where)
+      if (way?.sure !== true) return [dialog]
+      const aimed = { ...dialog, target: way.uri }
+      return way.proxy === undefined ? [aimed] : [aimed, way.proxy]
     },
     forget(leg) {
       for (const one of sought.get(aorOf(leg)) ?? []) if (one.leg === leg) drop(one)

@@ -140,6 +140,7 @@ function createAmongOthers(deps: SurvivalDeps, others: Others): Survival {
         ...others,
         ...{ context, calls, log, life: members.life },
         pass: createPass(members),
+        aim: seek.aim,
         bring: reach.bring,
       })
       ends.push(

@@ -2,14 +2,14 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { dialogName, type Replication, type Taken } from '../cluster/replication.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import type { EngineDialogs } from '../sip/dialogs.ts'
+import type { DialogState, EngineDialogs } from '../sip/dialogs.ts'
 import { Call } from './call.ts'
 import type { CallContext } from './context.ts'
 import { tagOf } from './headers.ts'
 import type { Leg } from './leg.ts'
 import type { Located } from './refer.ts'
 import { type Incoming, type Reply, reply } from './sip.ts'
-import { type CallSnapshot, decodeSnapshot } from './snapshot.ts'
+import { type CallSnapshot, decodeSnapshot, type LegSnapshot } from './snapshot.ts'
 import type { Replaces } from './transfer.ts'
 
 // Calls of other nodes come here when a request for one of their dialogs arrives, when their node dies, or when it gives
@@ -28,6 +28,8 @@ export interface TakeoverDeps {
   /** Hands a request to the living node that owns its dialog; false when that cannot be done. */
   pass(owner: string, req: Incoming): Promise<boolean>
   meetings?: MeetingsHere | undefined
+  /** A dialog as it is to be installed: with the way to its phone where one is known. */
+  aim(leg: LegSnapshot): Promise<[dialog: DialogState, proxy?: string]>
   /** Seeks the ways to both phones of a call that came here; resolves when both were tried. */
   bring(call: Call, snapshot: CallSnapshot): Promise<void>
   log: Logger
@@ -91,7 +93,7 @@ export function createTakeover(deps: TakeoverDeps): Takeover {
       if (!closed) log.error({ call: taken.id, from: taken.from }, 'the state of a call cannot be read; it is lost')
       return undefined
     }
-    await Promise.all(snapshot.legs.map(({ dialog }) => dialogs.install(dialog)))
+    await Promise.all(snapshot.legs.map(async leg => dialogs.install(...(await deps.aim(leg)))))
     const call = Call.restore(context, snapshot)
     calls.set(call.id, call)
     context.events.emit('callTaken', { id: call.id, from: call.from, to: call.to, node: taken.from })

@@ -181,9 +181,9 @@ export function createDrills(deps: DrillsDeps): Drills {
       const found = await conduct(deps, { id, how, target, waitSeconds }, say, control.signal)
       report = conclude({ ...about, seconds: seconds() }, found)
     } catch (error) {
-      if (!(error instanceof Refusal) && !control.signal.aborted)
-        log.error({ err: error, id }, 'a drill failed by a bug')
-      const why = error instanceof Error ? error.message : String(error)
+      const stopped = control.signal.aborted ? 'its conductor was told to stop' : undefined
+      if (!(error instanceof Refusal) && stopped === undefined) log.error({ err: error, id }, 'a drill failed by a bug')
+      const why = stopped ?? (error instanceof Error ? error.message : String(error))
       report = { ...about, ...nothingMeasured, seconds: seconds(), result: 'broken', why, verdict: [] }
     } finally {
       clearInterval(again)
