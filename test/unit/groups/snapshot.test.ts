@@ -121,6 +121,14 @@ test('an ad-hoc meeting has no group, and what the engine does not repeat stays 
   assert.deepEqual(decodeMember(encodeMember(quiet)!), quiet)
 })
 
+test('how a member follows the roster comes back as it was, and nonsense in its place makes the member unreadable', () => {
+  const one = member()
+  const dialog = { ...one.leg.dialog, kind: 'SUBSCRIBE' as const }
+  const follows = [{ id: 'x;from-tag=1', event: 'conference;id=7', endsAt: 1_795_000_600_000, dialog }]
+  assert.deepEqual(decodeMember(encodeMember({ ...one, follows })!), { ...one, follows })
+  assert.equal(decodeMember(encodeMember({ ...one, follows: [{ id: 'x' }] as never })!), undefined)
+})
+
 test('the next version is read as far as this one knows it, and a later or damaged one is not', () => {
   const small = { ...meeting, were: [], members: [1], group: undefined }
   const text = encodeMeeting(small)!
