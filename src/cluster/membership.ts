@@ -304,8 +304,9 @@ export function createMembers(deps: MembersDeps): RedisMembers {
     await beat().catch(() => undefined)
   }
 
+  /** An earlier life of this very node is none of them: whoever asks it by its name asks itself, and would count itself. */
   function living(): Peer[] {
-    return [...peers.values()].filter(peer => peer.member.state !== 'down')
+    return [...peers.values()].filter(peer => peer.member.state !== 'down' && peer.words.node !== node)
   }
 
   function self(): Member {

@@ -180,6 +180,24 @@ test('a Redis that hangs for six leases: nobody dies, nobody looks away', { time
   await own.stop()
 })
 
+test('started again before its death is known, and Redis hangs: it does not take itself for a peer that counts it', {
+  timeout: 30_000,
+}, async () => {
+  const [own, nats] = [await startRedis(), await startNats()]
+  const [a, b] = await startPair([own.url, own.url], nats.url)
+  await a.stop()
+  const again = startClusterNode({ name: 'a', redis: own.url, nats: nats.url })
+  started.push(again)
+  await again.hears({ life: a.life, state: 'suspect' })
+  process.kill(own.pid, 'SIGSTOP')
+  await ticks(2000)
+  const seen = (await again.tell('members')) as { life: string }[]
+  assert.equal(seen.filter(({ life }) => life === again.life).length, 1)
+  process.kill(own.pid, 'SIGCONT')
+  for (const node of [again, b]) await node.stop()
+  await Promise.all([own.stop(), nats.stop()])
+})
+
 test('a pair with NATS goes on talking when that dies', { timeout: 30_000 }, async () => {
   const nats = await startNats()
   const [a, b] = await startPair(undefined, nats.url)
