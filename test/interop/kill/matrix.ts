@@ -51,7 +51,13 @@ for (const fault of wanted) {
     await ground.settled()
     await fault.prepare?.(ground)
     const fitting = chosen.filter(({ web }) => !web || fault.web)
-    const up = await Promise.all(fitting.map(async state => ({ state, live: await state.bring(ground) })))
+    const brought = await Promise.allSettled(
+      fitting.map(async (state): Promise<Up> => ({ state, live: await state.bring(ground) })),
+    )
+    const up = brought.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []))
+    // A row that cannot be made fails by itself.
+    for (const [i, one] of brought.entries())
+      if (one.status === 'rejected') await t.test(fitting[i]!.name, () => Promise.reject(one.reason))
     const rows = await hit(fault, up)
     for (const row of rows) {
       t.diagnostic(lineOf(row))
