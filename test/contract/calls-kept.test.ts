@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connect, createSide, createTcpSide, sdp } from '../support/calls.ts'
+import { accept, connect, createSide, createTcpSide, notified, sdp } from '../support/calls.ts'
 import { follow, hangUpAt, kill, startTwoNodes as start, turn, until } from '../support/dying-node.ts'
 
 test('lazy: a BYE to the other node ends the call of a dead one, and the record is written there', async t => {
@@ -69,6 +69,31 @@ test('hot-standby: both phones hear of the new node with the media that they hav
   await until(() => b.records.length === 1)
   assert.equal(a.records.length, 0)
   assert.equal(shared.items.size, 0)
+})
+
+test('hot-standby: a phone of a call that came from another node transfers it', async t => {
+  const { shared, a, b, alice, bob } = await start(t, 'hot-standby')
+  await connect(alice, bob)
+  await kill(shared, a, 'a')
+  await Promise.all([follow(alice, b, sdp(4000)), follow(bob, b, sdp(5000))])
+  const carol = await createSide(b.engine.udp, 'carol')
+  t.after(() => carol.peer.close())
+  b.bind('carol', carol.peer)
+  bob.sequence = 10
+  bob.say('REFER', { headers: ['Refer-To: <sip:carol@example.org>'] })
+  await bob.peer.status(202)
+  await notified(bob, 100)
+  const invite = await carol.invited()
+  carol.answer(invite, 200, { body: sdp(6000) })
+  assert.equal(await accept(alice, 'INVITE', sdp(4000)), sdp(6000))
+  await notified(bob, 200)
+  await accept(bob, 'BYE')
+  await hangUpAt(alice, carol, b)
+  await until(() => b.records.length === 1)
+  assert.deepEqual(
+    b.records[0]?.legs.map(({ aor }) => aor),
+    ['alice', 'bob', 'carol'].map(user => `sip:${user}@example.org`),
+  )
 })
 
 test('an operator ends a call that came from another node', async t => {
