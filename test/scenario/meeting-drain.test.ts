@@ -49,13 +49,13 @@ test('SIGTERM: the meeting goes to the other node with all that it was, and its 
   const stopped = pair.a.stop()
   // The page is told while its node still lives, and the way of its INVITE leads to the other one.
   await kid.until(() => kid.told.some(one => one['rejoin'] === true), 'the wish to come anew')
-  let back = await kid.comeBack('family', ['Vaartha-Mesh: 0'])
-  if (back.status === 503) {
+  let came = await kid.comeBack('family', ['Vaartha-Mesh: 0'])
+  if (came.status === 503) {
     // On a busy machine the node may be gone by then, and a page tries the next one.
     await kid.turnTo(pair.b)
-    back = await kid.comeBack('family', ['Vaartha-Mesh: 0'])
+    came = await kid.comeBack('family', ['Vaartha-Mesh: 0'])
   }
-  assert.equal(back.status, 200)
+  assert.equal(came.status, 200)
   assert.equal(await stopped, 0)
   t.diagnostic(`the node was gone after ${Math.round(performance.now() - began)} ms`)
   await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
@@ -69,8 +69,21 @@ test('SIGTERM: the meeting goes to the other node with all that it was, and its 
   const entries = ({ members }: Seen) => members.map(({ id, user, muted }) => `${id} ${user} ${muted}`).toSorted()
   assert.deepEqual(entries(now!), entries(before!))
   assert.equal(mum.ended || dad.ended || kid.ended, false)
+
+  // And back, as when one node after the other is upgraded.
+  await kid.turnTo(pair.b)
+  await kid.hangUp()
+  await pair.restart(pair.a)
+  for (const one of [mum, dad]) await one.turnTo(pair.a)
+  const again = performance.now()
+  assert.equal(await pair.b.stop(), 0)
+  await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  t.diagnostic(`and on the way back: ${mum.longestWithout(tones.dad, again)} ms`)
+  const [back] = await meetings(pair.a)
+  assert.equal(back?.id, before?.id)
+  assert.deepEqual(back?.members.map(({ user }) => user).toSorted(), ['dad', 'mum'])
   assert.equal(await mum.info({ do: 'end' }), 200)
   await dad.until(() => dad.ended, 'the end')
-  await until(async () => (await meetings(pair.b)).length === 0, 8000)
-  await pair.restart(pair.a)
+  await until(async () => (await meetings(pair.a)).length === 0, 8000)
+  await pair.restart(pair.b)
 })
