@@ -34,6 +34,7 @@ const askEveryMs = 100
 const knownMs = 10_000
 const registerMs = 15_000
 const callMs = 15_000
+const relayMs = 5000
 const takenMs = 15_000
 const recordsMs = 20_000
 // Sound that is listened to after all is well again.
@@ -77,15 +78,25 @@ export async function conduct(
     return talks
   }
 
+  /** Brings the sound of a call to the node; in words why it did not come. */
   async function relay(talk: Talk): Promise<string> {
-    try {
-      await ask('relay', aor, callMs)
-      talk.media = 'relay'
-      return (await soundFlows(talk, signal)) ? '' : 'no sound came through the node'
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      return error.message
+    let why = ''
+    const bring = async () => {
+      try {
+        await ask('relay', aor, callMs)
+        why = ''
+        return true
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error
+        why = error.message
+        // Its phones hear of the answer a moment before the call counts as answered.
+        return error.code !== 'no-such-call' && error.code !== 'request-pending'
+      }
     }
+    await until(bring, relayMs, signal, askEveryMs)
+    if (why !== '') return why
+    talk.media = 'relay'
+    return (await soundFlows(talk, signal)) ? '' : 'no sound came through the node'
   }
 
   /** Kills or drains the node; resolves with the moment at which that was so. */

@@ -22,7 +22,6 @@ export interface Line {
 /** What a line knows of its dialog (RFC 3261 section 12). */
 export interface Dialog {
   callId: string
-  localTag: string
   /** Whole From and To values of our own requests. */
   from: string
   to: string
@@ -33,7 +32,6 @@ export interface Dialog {
 }
 
 export interface OwnLine extends Line {
-  readonly dialog: Dialog
   /** Takes the other end's SDP in. */
   hear(sdp: string): void
   /** The SDP of this end, always the same. */
@@ -84,7 +82,6 @@ export function createLine(dialog: Dialog, stream: Stream, first: Flow, flows: (
   }
 
   return {
-    dialog,
     stream,
     gone,
     hear,

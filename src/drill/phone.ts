@@ -68,7 +68,7 @@ export function createTestPhone({ user, password, domain, limits }: TestPhoneDep
     const localTag = token()
     const to = `${request.get('To')};tag=${localTag}`
     const dialog = {
-      ...{ callId: request.callId, localTag, from: to, to: request.get('From') ?? '' },
+      ...{ callId: request.callId, from: to, to: request.get('From') ?? '' },
       ...{ target: peer.uriText, routes: request.getAll('Record-Route'), contact: registration.contact, sequence: 0 },
     }
     const line = createLine(dialog, await openStream(flow.address), flow, flows)
@@ -131,7 +131,7 @@ export function createTestPhone({ user, password, domain, limits }: TestPhoneDep
     const uri = `sip:${other}@${domain}`
     const localTag = token()
     const dialog = {
-      ...{ callId: token(), localTag, from: `<${aor}>;tag=${localTag}`, to: `<${uri}>`, target: uri },
+      ...{ callId: token(), from: `<${aor}>;tag=${localTag}`, to: `<${uri}>`, target: uri },
       ...{ routes: [] as readonly string[], contact: own.contact, sequence: 0 },
     }
     const line = createLine(dialog, await openStream(own.flow.address), own.flow, flows)
