@@ -83,6 +83,8 @@ export function createAudioEngine({ config, log, silentMs }: AudioEngineDeps): A
     return new Promise<T>((resolve, reject) => {
       waiting.set(id, { resolve, reject })
       worker.postMessage({ id, method, args })
+      // Figures are asked for each second and can wait.
+      if (method === 'stats') return
       Atomics.add(bell, 0, 1)
       Atomics.notify(bell, 0)
     })

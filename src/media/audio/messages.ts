@@ -26,6 +26,6 @@ export interface ThreadOptions {
   trunkPorts: PortRange
   silentMs?: number | undefined
   opus?: { complexity: number; bitrate: number } | undefined
-  /** Counted up, and notified, after each request. */
+  /** Counted up, and notified, after each request that can not wait for 100 ms. */
   bell: Int32Array
 }

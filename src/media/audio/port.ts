@@ -37,9 +37,10 @@ const rtp = createRtpPacket()
 /** Binds a pair of `ports` on `address`. Refuses `media-unavailable` when there is none. */
 export async function openPort(hub: Hub, ports: Ports, id: string, address: string): Promise<Port> {
   const sockets = await ports.openPair(address, receiveBytes)
-  const unwatch = hub.watch(sockets.rtp)
+  // The time at which a report came is in the answer to it, so that control packets are read in time as well.
+  const watches = [hub.watch(sockets.rtp), hub.watch(sockets.rtcp)]
   return new PhonePort(hub, id, sockets.rtp, sockets.rtcp, () => {
-    unwatch()
+    for (const unwatch of watches) unwatch()
     return ports.close(sockets.rtp, sockets.rtcp)
   })
 }

@@ -19,10 +19,11 @@ const lookEvery = 25
 /** By how much it moves then, towards those packets. */
 const lookMs = 1
 /**
- * A turn of the loop of events costs as much as mixing some phones: so many beats go between two. What it does is control
- * packets, files and timers, which may wait; who asks the thread for something interrupts it.
+ * A turn of the loop of events costs as much as mixing some phones: so many beats go between two. What it does is files and
+ * timers, which may wait; who asks the thread for something interrupts it, and for a second it has a turn at each beat.
  */
-const beatsInTurn = 3
+const beatsInTurn = 5
+const briskBeats = 50
 
 /** How a thread sleeps that owes nothing to anybody between two beats. */
 export interface Rest {
@@ -50,6 +51,7 @@ export function createTicker(now: () => number, rest?: Rest): Ticker {
   let moved = 0
   let inRow = 0
   let looks = 0
+  let brisk = 0
   const move = (ms: number) => {
     if (moved >= tickMs) return
     due += ms
@@ -71,11 +73,16 @@ export function createTicker(now: () => number, rest?: Rest): Ticker {
     else timer = setTimeout(late, Math.max(0, due - now()))
   }
   const sleep = (rest: Rest) => {
-    for (let beats = 0; beats < beatsInTurn && ticks.size > 0; beats++) {
+    for (let beats = brisk > 0 ? 1 : beatsInTurn; beats > 0 && ticks.size > 0; beats--) {
       const looking = looks === 0 ? earlyMs : 0
       const left = due - now() - looking
       // Something may have come up in the last turn, or just now.
-      if (!rest.may() || (left > 0 && !rest.sleep(left))) break
+      if (!rest.may()) break
+      if (left > 0 && !rest.sleep(left)) {
+        brisk = briskBeats
+        break
+      }
+      if (brisk > 0) brisk--
       looks = (looks + 1) % lookEvery
       const waited = rest.read()
       if (looking > 0) {

@@ -88,7 +88,7 @@ test('a thread that owes nothing to anybody sleeps from beat to beat and reads j
   }
   while (now < 20_000) await turn()
   assert.ok(beats.length >= 999 && beats.length <= 1021, `${beats.length} beats in twenty seconds`)
-  assert.ok(turns < beats.length / 2 && turns > beats.length / 5, `${turns} turns of the loop of events meanwhile`)
+  assert.ok(turns < beats.length / 4 && turns > beats.length / 6, `${turns} turns of the loop of events meanwhile`)
   assert.ok(
     beats.slice(-200).every(({ waited }) => waited <= 4),
     'packets do not wait long',
@@ -99,7 +99,7 @@ test('a thread that owes nothing to anybody sleeps from beat to beat and reads j
   for (let i = 0; i < 3; i++) await turn()
   assert.equal(beats.length, before)
   await turn()
-  assert.ok(beats.length > before)
+  assert.equal(beats.length, before + 1)
   assert.ok(beats[before]!.at - beats[before - 1]!.at <= 21)
   // A call that is passed on: the thread waits in the loop of events, by a timer.
   calm = false
