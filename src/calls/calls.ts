@@ -144,7 +144,7 @@ export function createCalls(deps: CallsDeps): Calls {
   const where = whereIn(others?.members)
   const onBindings: OnBindings = listener =>
     others?.onBindings?.(listener) ?? events.on('registered', ({ aor }) => listener(aor))
-  const comeback = others && createComeback({ ...others, bindings, where, onBindings })
+  const comeback = others && createComeback({ ...others, bindings, where, onBindings, log })
   const ringer = createRinger({ ...deps, srf, where, comeback })
   const summon = createSummon({ srf, ringer, config, domain })
   const recorder = createCallRecorder({ ...deps, rule: config.record, now, summon })

@@ -1,5 +1,6 @@
 import type { Members } from '../cluster/members.ts'
 import type { Binding } from '../location/store.ts'
+import type { Logger } from '../log.ts'
 import { chooseTargets, isLive, type Target, targetOf, type Whereabouts } from './route.ts'
 
 // A phone whose only connection was to a node that has just gone registers at another one within some seconds. Whoever is
@@ -13,6 +14,7 @@ export interface ComebackDeps {
   where: Whereabouts
   bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
   onBindings: OnBindings
+  log: Logger
   /** How long a caller waits, in ms. */
   patienceMs?: number | undefined
 }
@@ -34,6 +36,7 @@ const recentMs = 30_000
 export function createComeback(deps: ComebackDeps): Comeback {
   const { members, where, patienceMs = defaultPatienceMs } = deps
   const waiting = new Map<string, Set<() => void>>()
+  const closing = new Set<() => void>()
   const stops = [
     deps.onBindings(aor => {
       for (const look of waiting.get(aor) ?? []) look()
@@ -53,12 +56,16 @@ export function createComeback(deps: ComebackDeps): Comeback {
   }
 
   function wait<T>(aor: string, found: (bindings: readonly Binding[]) => T | undefined): Promise<T | undefined> {
+    const began = performance.now()
     return new Promise<T | undefined>((resolve, reject) => {
       const end = (result: T | undefined) => {
         clearTimeout(timer)
+        closing.delete(giveUp)
         const all = waiting.get(aor)
         all?.delete(look)
         if (all?.size === 0) waiting.delete(aor)
+        const ms = Math.round(performance.now() - began)
+        deps.log.info({ aor, ms, found: result !== undefined }, 'a caller waited for another way to a phone')
         resolve(result)
       }
       const look = async () => {
@@ -66,11 +73,13 @@ export function createComeback(deps: ComebackDeps): Comeback {
           const result = found(await deps.bindings(aor))
           if (result !== undefined) end(result)
         } catch (error) {
-          end(undefined)
           reject(error)
+          end(undefined)
         }
       }
-      const timer = setTimeout(() => end(undefined), patienceMs)
+      const giveUp = () => end(undefined)
+      const timer = setTimeout(giveUp, patienceMs)
+      closing.add(giveUp)
       waiting.set(aor, (waiting.get(aor) ?? new Set()).add(look))
       void look()
     })
@@ -100,7 +109,7 @@ export function createComeback(deps: ComebackDeps): Comeback {
     },
     close() {
       for (const stop of stops) stop()
-      for (const [aor] of waiting) waiting.delete(aor)
+      for (const giveUp of [...closing]) giveUp()
     },
   }
 }
