@@ -54,8 +54,8 @@ export type LegEvent =
   | { type: 'rebuilt' }
   /** There is more to send than was agreed (videos in a meeting): the owner may send `offer(leg)`; all goes on without. */
   | { type: 'more' }
-  /** It cannot be carried any more. */
-  | { type: 'lost'; why: string }
+  /** It cannot be carried any more: the party has gone, or, with `carrier`, what carried it. */
+  | { type: 'lost'; why: string; carrier?: true }
 
 export interface Media {
   /** Whether calls that need a part of this room can be made now. */

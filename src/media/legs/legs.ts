@@ -159,7 +159,7 @@ export function createLegs(deps: LegsDeps): Omit<Media, 'state'> {
     } catch (error) {
       if (!legs.has(one.leg.id)) return
       one.leg.log.error({ err: error }, 'a leg cannot be rebuilt')
-      one.leg.tell({ type: 'lost', why: 'what carried it has died and cannot be replaced' })
+      one.leg.tell({ type: 'lost', why: 'what carried it has died and cannot be replaced', carrier: true })
     }
   }
 

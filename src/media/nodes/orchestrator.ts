@@ -85,10 +85,9 @@ export function createOrchestrator(deps: OrchestratorDeps): Orchestrator {
 
   function heard(leg: Carried, spot: Spot, event: LegEvent): void {
     if (leg.released) return
-    if (event.type === 'lost' && !spot.host.gone && (spot === leg.at || spot === leg.next)) {
-      return rescue.cannotStay(leg, spot, event.why)
-    }
+    if (event.type === 'lost' && spot === leg.next) return moves.undo(leg)
     if (spot !== leg.at) return
+    if (event.type === 'lost' && event.carrier) return rescue.cannotStay(leg, event.why)
     if (event.type === 'media') moves.dropSpare(leg)
     const shows = (event.type === 'tile' || event.type === 'slot') && event.leg !== undefined
     leg.wish.onEvent?.(shows ? { ...event, leg: spots.get(event.leg!)?.id } : event)
@@ -147,6 +146,7 @@ export function createOrchestrator(deps: OrchestratorDeps): Orchestrator {
         const { next } = leg
         const other = next === undefined || next === spot ? undefined : sideOn(hall, next.host)
         if (next && other) await other.host.media.join(next.leg, other.room, as)
+        else if (next && next !== spot) moves.undo(leg)
         return
       }
       await spot.host.media.leave(spot.leg)

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Refusal } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Logger } from '../../log.ts'
-import type { Carried, Hall, Next, Spot } from './carried.ts'
+import type { Carried, Hall, Next } from './carried.ts'
 import type { Host, Hosts } from './hosts.ts'
 import type { Moves } from './moves.ts'
 
@@ -23,7 +23,7 @@ export interface Rescue {
   /** All that was on the host is made anew elsewhere. */
   lost(host: Host, why: string): void
   /** A host that lives cannot carry this leg any more. */
-  cannotStay(leg: Carried, spot: Spot, why: string): void
+  cannotStay(leg: Carried, why: string): void
   /** Within a turn of the leg: its party's answer to the offer of the new place. */
   followed(leg: Carried, next: Next, sdp: string): Promise<void>
   /** The owner is asked for an offer once more. */
@@ -88,12 +88,10 @@ export function createRescue(deps: RescueDeps): Rescue {
     await moves.renew(leg, 'lost', moves.hostsFor(leg, leg.hall, []), since)
   }
 
-  function cannotStay(leg: Carried, spot: Spot, why: string): void {
-    if (spot === leg.next) return moves.undo(leg)
-    const others = moves.hostsFor(leg, leg.hall, [spot.host.node])
-    if (others.length === 0) return deps.onHopeless(leg, why)
+  function cannotStay(leg: Carried, why: string): void {
+    const [best] = moves.hostsFor(leg, leg.hall, [leg.at.host.node])
+    if (best === undefined) return deps.onHopeless(leg, why)
     const since = performance.now()
-    const [best] = others as [Host, ...Host[]]
     const failed = (error: unknown) => {
       log.error({ err: error, leg: leg.id, why }, 'a leg cannot be made anew')
       deps.onHopeless(leg, why)
