@@ -1,4 +1,3 @@
-import type { Members } from '../cluster/members.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Media } from './media.ts'
@@ -8,7 +7,11 @@ import type { Media } from './media.ts'
 
 export interface WarmDeps {
   media: Pick<Media, 'allocate' | 'release'>
-  members: Pick<Members, 'node' | 'onChange'>
+  members: {
+    /** This node's name. */
+    node: string
+    onChange(listener: (member: { node: string; state: string }) => void): () => void
+  }
   /** An address of ours. */
   towards: string
   log: Logger

@@ -1,6 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { EADDRINUSE, EAGAIN, type Libc, placeBytes, writePlace } from './libc.ts'
-import type { MediaSocket } from './sockets.ts'
+import type { MediaSocket } from './media-socket.ts'
 
 // A socket that Node watches as any other, and that a thread which sleeps through to its beat reads by itself: one call
 // for a datagram, into one standing buffer, in place of all that Node does around it.

@@ -1,8 +1,8 @@
 import type { Codecs } from '../codec/codec.ts'
 import type { Mixer, MixerOptions } from '../mix/mixer.ts'
 import type { AudioEvent } from './audio.ts'
+import type { MediaSocket } from './media-socket.ts'
 import { mostBytes } from './rtp.ts'
-import type { MediaSocket } from './sockets.ts'
 import { createTicker, type Rest, type Ticker } from './ticker.ts'
 
 // What everything in the audio thread shares: the clock, the counters, the way up, and buffers to send from.

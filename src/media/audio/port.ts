@@ -8,10 +8,11 @@ import type { End, Meaning, Route } from './end.ts'
 import type { Hub } from './hub.ts'
 import { createInbound, type Inbound } from './inbound.ts'
 import { createLatch } from './latch.ts'
+import type { MediaSocket } from './media-socket.ts'
 import { createOutgoing } from './outgoing.ts'
 import { parseRtcp, writeReport } from './rtcp.ts'
 import { createRtpPacket, headerBytes, isRtcp, mostBytes, parseRtp, writeHeader } from './rtp.ts'
-import type { MediaSocket, Ports } from './sockets.ts'
+import type { Ports } from './sockets.ts'
 import { createSrtpReceiver, createSrtpSender, isSrtpKey, type SrtpReceiver, type SrtpSender } from './srtp.ts'
 
 // One phone: its RTP and RTCP sockets, and what it is sent as one continuous stream.

@@ -4,6 +4,7 @@ import type { AudioCodec, PayloadType, TrunkEnd } from './audio.ts'
 import type { End, Meaning, Route } from './end.ts'
 import type { Hub } from './hub.ts'
 import { createInbound, type Inbound } from './inbound.ts'
+import type { MediaSocket } from './media-socket.ts'
 import { createOutgoing, type Outgoing } from './outgoing.ts'
 import { parseRtcp, writeReport } from './rtcp.ts'
 import {
@@ -17,7 +18,7 @@ import {
   writeHeader,
   writeLevel,
 } from './rtp.ts'
-import type { MediaSocket, Ports } from './sockets.ts'
+import type { Ports } from './sockets.ts'
 
 // The one loopback socket to a mediasoup PlainTransport. Streams of many parties go both ways over it, told apart by
 // their SSRCs, which mediasoup has chosen for those that it sends and we for those that we send.
