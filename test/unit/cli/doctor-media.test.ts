@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { it } from 'node:test'
-import { checkMedia } from '../../../src/cli/examine.ts'
+import { checkMedia, checkSockets } from '../../../src/cli/examine.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import { takeLock } from '../../../src/media/worker/lock.ts'
 import { cacheDirectory, cachedWorker } from '../../../src/media/worker/places.ts'
@@ -32,4 +32,10 @@ it('doctor explains where the media worker is, or what keeps it away', async t =
   assert.deepEqual([state, text], ['bad', 'MEDIASOUP_WORKER_BIN is /nowhere/worker, which is not there'])
   writeFileSync(target, '#!/bin/sh\nexit 41\n', { mode: 0o755 })
   assert.deepEqual(await look(), ['good', `1.2.3, built here, runs here: ${target}`, ''])
+})
+
+it('doctor says whether packets of meetings are read by calls of our own, which nothing depends on', async () => {
+  assert.equal((await checkSockets(async () => ({}))).state, 'good')
+  const { state, advice } = await checkSockets(async () => undefined)
+  assert.deepEqual([state, advice?.includes('koffi')], ['odd', true])
 })
