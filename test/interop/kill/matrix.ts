@@ -64,7 +64,13 @@ for (const fault of wanted) {
       results.push(row)
       await t.test(row.state, () => holds(fault, row))
     }
-    await t.test('nothing is left over, and each call is recorded once', () => isClean(up))
+    await t.test('nothing is left over, each call is ended once and recorded once', () => {
+      for (const [i, { live }] of up.entries())
+        assert.ok((live.byes?.() ?? 1) <= 1, `${rows[i]!.state} was ended twice`)
+      for (const [i, { live }] of up.entries())
+        if (rows[i]!.left) assert.equal(live.byes?.() ?? 1, 1, `${rows[i]!.state} was ended`)
+      return isClean(up)
+    })
   })
 }
 

@@ -16,6 +16,8 @@ export interface Live {
   broken?(): void
   /** Carries on as people would, for `ms` at most, and ends the call; rejects when that does not go. */
   finish(ms: number): Promise<void>
+  /** How many BYEs the one got who did not hang up; retransmissions are the same one. */
+  byes?(): number
   close?(): Promise<unknown>
 }
 
@@ -69,7 +71,9 @@ function pair(
     users,
     async bring(ground) {
       const [mum, dad] = await two(ground, users, answer)
-      return { phones: [mum, dad], ...(await bring(ground, mum, dad)) }
+      const byes = () =>
+        new Set(Array.from(dad.log().matchAll(/^BYE sip:[\s\S]*?branch=([^;\s]+)/gm), found => found[1])).size
+      return { phones: [mum, dad], byes, ...(await bring(ground, mum, dad)) }
     },
   }
 }
