@@ -168,10 +168,10 @@ const transfer: State = {
     return {
       phones: [mum!, dad!, aunt],
       ids,
-      /** With the third when it can answer, else with whom it was before. */
+      /** With the third when the second is let go, else with whom it was before. */
       async finish(ms) {
         await aunt.command('accept')
-        const there = await aunt.event('CALL_ESTABLISHED', ms).catch(() => undefined)
+        const there = await dad!.event('CALL_CLOSED', ms).catch(() => undefined)
         await hangUp(mum!, there ? aunt : dad!, ms)
       },
     }
