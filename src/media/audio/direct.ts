@@ -76,10 +76,9 @@ export class DirectSocket implements MediaSocket {
       words[placeBytes / 4] = placeBytes
       const size = libc.receive(this.#fd, this.#at, mostBytes, place, place + placeBytes)
       if (size < 0) {
-        if (libc.errno() === EAGAIN) return count
-        // An ICMP message is told once, and what came before and after it is still there.
-        this.#fail()
-        continue
+        // An ICMP message is told once; what else is there waits for the loop of events.
+        if (libc.errno() !== EAGAIN) this.#fail()
+        return count
       }
       if (words[0] !== this.#low || words[1] !== this.#high) this.#meet()
       this.#take((views[size] ??= room.subarray(0, size)), this.#from)

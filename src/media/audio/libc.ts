@@ -19,7 +19,7 @@ export interface Libc {
 }
 
 export const placeBytes = 16
-export const [EAGAIN, EADDRINUSE, ECONNREFUSED] = [11, 98, 111]
+export const [EAGAIN, EADDRINUSE] = [11, 98]
 
 const AF_INET = 2
 const SOCK_DGRAM = 2

@@ -72,26 +72,27 @@ export function createTicker(now: () => number, rest?: Rest): Ticker {
     if (rest?.may()) soon = setImmediate(sleep, rest)
     else timer = setTimeout(late, Math.max(0, due - now()))
   }
+  /** Sleeps until so many ms before the beat; false when woken up. */
+  const doze = (rest: Rest, before: number): boolean => {
+    const left = due - now() - before
+    const slept = left <= 0 || rest.sleep(left)
+    if (!slept) brisk = briskBeats
+    return slept
+  }
   const sleep = (rest: Rest) => {
     for (let beats = brisk > 0 ? 1 : beatsInTurn; beats > 0 && ticks.size > 0; beats--) {
       const looking = looks === 0 ? earlyMs : 0
-      const left = due - now() - looking
       // Something may have come up in the last turn, or just now.
-      if (!rest.may()) break
-      if (left > 0 && !rest.sleep(left)) {
-        brisk = briskBeats
-        break
-      }
-      if (brisk > 0) brisk--
+      if (!rest.may() || !doze(rest, looking)) break
       looks = (looks + 1) % lookEvery
+      if (brisk > 0) brisk--
       const waited = rest.read()
-      if (looking > 0) {
-        rest.sleep(Math.max(0, due - now()))
-        // Most were there long before: the beat goes nearer to them.
-        if (waited > rest.read()) move(-lookMs)
-        else moved = 0
-      }
+      const slept = looking === 0 || doze(rest, 0)
+      // Most were there long before: the beat goes nearer to them.
+      if (looking > 0 && waited > rest.read()) move(-lookMs)
+      else if (looking > 0) moved = 0
       beat(Math.max(now(), due))
+      if (!slept) break
     }
     wait()
   }
