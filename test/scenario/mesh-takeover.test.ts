@@ -40,14 +40,19 @@ const meeting = async (node: TestServer) => (await node.api<Seen[]>('/api/meetin
 const entries = (seen: Seen | undefined) => seen?.members.map(({ id, user }) => `${id} ${user}`).toSorted()
 const others = ({ name }: WebPhone) => (Object.keys(tones) as Name[]).filter(one => one !== name).map(one => tones[one])
 
-/** Counts from now on for how long each page misses a tone; the function that is given tells the longest. */
-async function listen(...more: number[]): Promise<() => Promise<number>> {
+const heard = async () => (await Promise.all(pages.map(page => page.heard()))).flat()
+const longest = async () => Math.max(...(await heard()).map(one => one.longest))
+
+/** Resolves when each page has heard each tone for so long, since now. */
+async function allHear(ms: number, limitMs: number): Promise<void> {
+  const before = (await heard()).map(one => one.heard)
+  await until(async () => (await heard()).every((one, at) => one.heard > before[at]! + ms), limitMs)
+}
+
+/** Counts from now on for how long each page misses a tone. */
+async function listen(...more: number[]): Promise<void> {
   for (const page of pages) await page.watch([...others(page), ...more])
-  for (const page of pages) await until(async () => (await page.heard()).every(({ heard }) => heard > 200), 15_000)
-  return async () => {
-    const all = (await Promise.all(pages.map(page => page.heard()))).flat()
-    return Math.max(...all.map(({ longest }) => longest))
-  }
+  await allHear(200, 20_000)
 }
 
 test('a mesh whose node is killed is not interrupted, and its roster and dialogs go on at the other node', async t => {
@@ -67,7 +72,7 @@ test('a mesh whose node is killed is not interrupted, and its roster and dialogs
     return seen?.shape === 'mesh' && !seen.changing
   }, 60_000)
   const was = await meeting(pair.a)
-  const longest = await listen()
+  await listen()
   const killed = performance.now()
   await pair.a.kill()
   await until(async () => (await meeting(pair.b))?.members.length === 3, 15_000)
@@ -75,8 +80,8 @@ test('a mesh whose node is killed is not interrupted, and its roster and dialogs
   for (const page of pages) await page.shows('Online')
   const gap = await longest()
   t.diagnostic(`longest time without somebody’s voice: ${gap} ms`)
-  // A loaded machine loses pieces of sound by itself; a call that is made anew takes longer.
-  assert.ok(gap < 400, `${gap} ms`)
+  // A loaded machine loses pieces of sound by itself; a call that is made anew misses all until the death is known.
+  assert.ok(gap < 1300, `${gap} ms`)
   const now = await meeting(pair.b)
   assert.equal(now?.id, was?.id)
   assert.deepEqual(entries(now), entries(was))
@@ -97,15 +102,16 @@ test('through the SFU, with a phone: all hear each other again at the other node
   }, 30_000)
   assert.equal(await meeting(pair.a), undefined)
   const was = await meeting(pair.b)
-  const longest = await listen(phoneTone)
+  await listen(phoneTone)
   const killed = performance.now()
   await pair.b.kill()
   await until(async () => (await meeting(pair.a))?.members.length === 4, 15_000)
   t.diagnostic(`meeting at the other node after ${Math.round(performance.now() - killed)} ms`)
-  for (const page of pages) await page.hears([...others(page), phoneTone])
+  await allHear(1000, 30_000)
   t.diagnostic(`longest time without somebody’s voice: ${await longest()} ms`)
-  const before = Math.max(0, ...own.heard().map(sound => secondsOf(sound, tones.mum)))
-  await until(() => Math.max(...own.heard().map(sound => secondsOf(sound, tones.mum))) > before + 0.5, 15_000)
+  const phoneHeard = () => own.heard().reduce((sum, sound) => sum + secondsOf(sound, tones.mum), 0)
+  const before = phoneHeard()
+  await until(() => phoneHeard() > before + 0.5, 20_000)
   assert.deepEqual(entries(await meeting(pair.a)), entries(was))
   const [mum, dad, aunt] = pages as [WebPhone, WebPhone, WebPhone]
   await mum.button('Leave').click()
