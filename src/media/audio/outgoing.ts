@@ -153,7 +153,11 @@ class OutgoingStream implements Outgoing {
   }
 
   emitEvent(begins: boolean, now: number): void {
-    if (begins) this.#eventTimestamp = this.#position(now)
+    if (begins) {
+      // Where the next sound of ours will lie, for a beat that is late is made up for by `emit`.
+      const late = this.#elapsed(now) - this.#lastSamples <= (this.#rate * mostLateMs) / 1000
+      this.#eventTimestamp = late ? (this.#lastTimestamp + this.#lastSamples) >>> 0 : this.#position(now)
+    }
     this.timestamp = this.#eventTimestamp
     this.marker = begins
     this.sequence = this.#highest = (this.#highest + 1) & 0xffff

@@ -119,6 +119,21 @@ test('pauses of a source that keeps its clock, as in DTX, are passed on as they 
   assert.equal(out.marker, false)
 })
 
+test('a digit amid sound of our own never lies after the sound that follows it', () => {
+  const out = createOutgoing(1, 8000)
+  for (const late of [0, 0.8, 12, 190, 5000]) {
+    let now = 10_000 * (late + 1)
+    out.emit(160, false, now)
+    now += 20 + late
+    out.emitEvent(true, now)
+    const digit = out.timestamp
+    out.emitEvent(false, now + 100)
+    assert.equal(out.timestamp, digit)
+    out.emit(160, false, now)
+    assert.ok((out.timestamp - digit) >>> 0 < 8 * 200, `${(out.timestamp - digit) | 0} after a delay of ${late} ms`)
+  }
+})
+
 test('a long event in two segments is one, and its length is that of both', () => {
   const digits: [string, number][] = []
   const dtmf = createDtmf(8000, (digit, ms) => digits.push([digit, ms]))
