@@ -40,12 +40,15 @@ export async function openMedia(deps: MediaPartDeps): Promise<Media> {
   const media = own('media', createOrchestrator({ ...deps, ...cluster, local, log }))
   if (local === undefined) return media
   await serve(deps, local)
-  if (config.cluster.replication === 'hot-standby') {
-    const { warmBeside } = await import('./media/warm.ts')
-    const towards = config.cluster.address || '127.0.0.1'
-    own('media beforehand', warmBeside({ media: local, members: cluster.members, towards, log }))
-  }
+  if (config.cluster.replication === 'hot-standby') await warm(deps, local)
   return media
+}
+
+/** What takes over from others has its worker and its audio thread before they die. */
+async function warm({ config, cluster, log, own }: MediaPartDeps, media: Media): Promise<void> {
+  const { warmBeside } = await import('./media/warm.ts')
+  const towards = config.cluster.address || '127.0.0.1'
+  own('media beforehand', warmBeside({ media, members: cluster.members, towards, log: log.child({ room: 'media' }) }))
 }
 
 function openLocal({ config, addresses, srf, events, log, own }: MediaPartDeps): Media {
@@ -147,6 +150,7 @@ export async function buildMediaNode(config: Config, log: Logger, own: Opened['o
   const media = own('media', openLocal(deps))
   let serving: Awaited<ReturnType<typeof serve>> | undefined
   serving = await serve(deps, media)
+  await warm(deps, media)
   const { members } = cluster
   members.onBeat(() => ({ legs: legsOf(media) }))
 

@@ -24,8 +24,8 @@ const chosen = [...states, ...webStates].filter(
 
 /** What is lost by design: a transaction dies with its node, and the caller tries again over the other one. */
 const lostWithNode = new Set(['ringing', 'early media'])
-const mostGap = 0.5
-const mostGapOfMeeting = 4
+const mostGap = 1
+const mostGapOfMeeting = 6
 /** Of the sound, where each network in between loses 10 %, and a stretch with a hole may count as none. */
 const mostPart = 0.6
 
@@ -65,10 +65,10 @@ for (const fault of wanted) {
       await t.test(row.state, () => holds(fault, row))
     }
     await t.test('nothing is left over, each call is ended once and recorded once', () => {
-      for (const [i, { live }] of up.entries())
-        assert.ok((live.byes?.() ?? 1) <= 1, `${rows[i]!.state} was ended twice`)
-      for (const [i, { live }] of up.entries())
-        if (rows[i]!.left) assert.equal(live.byes?.() ?? 1, 1, `${rows[i]!.state} was ended`)
+      for (const [i, { live }] of up.entries()) {
+        const byes = live.byes?.() ?? 1
+        assert.ok(rows[i]!.left ? byes === 1 : byes <= 1, `${rows[i]!.state} was ended by ${byes} BYEs`)
+      }
       return isClean(up)
     })
   })
@@ -103,7 +103,8 @@ async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
     const heard = await Promise.all(up.map(({ live }) => live.heard?.()))
     const gaps = heard.map((now, i) => (now === undefined ? undefined : Math.max(0, judged - (now - had[i]!))))
     const lost = registered - (await ground.bindings(ground.pair.b, users))
-    const ends = await Promise.allSettled(up.map(({ live }) => live.finish(fault.moves ? 5000 : 15_000)))
+    const patience = ({ state }: Up) => (fault.moves && lostWithNode.has(state.name) ? 5000 : 15_000)
+    const ends = await Promise.allSettled(up.map(one => one.live.finish(patience(one))))
     return up.map(({ state }, i) => {
       const end = ends[i]!
       return {
@@ -126,7 +127,7 @@ async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
 function holds(fault: Fault, row: Result): void {
   const left = !(fault.moves && lostWithNode.has(row.state))
   if (left && row.why) throw row.why
-  assert.equal(row.left, left)
+  assert.equal(row.left, left, 'a call that was to be lost is left')
   assert.equal(row.lost, 0)
   assert.ok(row.next < 20)
   assert.ok((row.taken ?? 0) < 15)

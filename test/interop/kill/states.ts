@@ -171,7 +171,7 @@ const transfer: State = {
       /** With the third when the second is let go, else with whom it was before. */
       async finish(ms) {
         await aunt.command('accept')
-        const there = await dad!.event('CALL_CLOSED', ms).catch(() => undefined)
+        const there = await dad!.event('CALL_CLOSED', ms / 3).catch(() => undefined)
         await hangUp(mum!, there ? aunt : dad!, ms)
       },
     }
