@@ -17,12 +17,15 @@ interface Page {
 }
 
 /** Cuts a file into pages and recomputes each checksum the slow way. */
-function pagesOf(bytes: Buffer): Page[] {
+/** `growing`: somebody writes it, and the last page need not be there wholly. */
+function pagesOf(bytes: Buffer, growing = false): Page[] {
   const pages: Page[] = []
   for (let at = 0; at < bytes.length; ) {
+    if (growing && at + 27 > bytes.length) break
     assert.equal(bytes.toString('latin1', at, at + 4), 'OggS')
     const lacing = bytes.subarray(at + 27, at + 27 + bytes[at + 26]!)
     const size = 27 + lacing.length + lacing.reduce((sum, length) => sum + length, 0)
+    if (growing && at + size > bytes.length) break
     const page = Buffer.from(bytes.subarray(at, at + size))
     const told = page.readUInt32LE(22)
     page.writeUInt32LE(0, 22)
@@ -163,7 +166,7 @@ describe('recording', () => {
     const recording = begin('killed')
     for (let i = 0; i < 151; i++) recording.mix(frame(700, i))
     const file = join(directory, 'killed.opus')
-    const written = () => pagesOf(readFileSync(file)).reduce((sum, page) => Math.max(sum, page.granule), 0)
+    const written = () => pagesOf(readFileSync(file), true).reduce((sum, page) => Math.max(sum, page.granule), 0)
     // The disk may be busy with others' work.
     for (const until = Date.now() + 10_000; Date.now() < until; ) {
       await new Promise(resolve => setImmediate(resolve))
