@@ -16,8 +16,7 @@ interface Page {
   packets: number
 }
 
-/** Cuts a file into pages and recomputes each checksum the slow way. */
-/** `growing`: somebody writes it, and the last page need not be there wholly. */
+/** Cuts a file into pages and recomputes each checksum the slow way; the last page of one that is `growing` may be a part. */
 function pagesOf(bytes: Buffer, growing = false): Page[] {
   const pages: Page[] = []
   for (let at = 0; at < bytes.length; ) {
