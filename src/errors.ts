@@ -9,6 +9,7 @@ const refusals = {
   'method-not-allowed': [405, 405, 'Method Not Allowed'],
   'proxy-authentication-required': [407, 401, 'Proxy Authentication Required'],
   'request-timeout': [408, 408, 'Request Timeout'],
+  'too-large': [413, 413, 'Request Entity Too Large'],
   'unsupported-media': [415, 415, 'Unsupported Media Type'],
   'unsupported-uri-scheme': [416, 400, 'Unsupported URI Scheme'],
   'bad-extension': [420, 400, 'Bad Extension'],

@@ -69,6 +69,10 @@ export interface Facts {
   /** The FreeSWITCH that mixes meetings has come or gone (`why` in words), and a meeting that it took with it goes on here. */
   mixerChanged: { on: boolean; why: string }
   meetingMoved: { members: number; why: string }
+  /** A MESSAGE was answered with `status`: 200 a device has it, 202 it is kept or goes to a group. */
+  messageAnswered: { status: number; ms: number }
+  /** A message has come to one device at least, `ms` after it was accepted; `kept`: in between it was kept. */
+  messageDelivered: { kept: boolean; ms: number }
   groupStarted: { group: string; meeting: string }
   /** A meeting of another node goes on here, with so many members. */
   groupTaken: { group: string; meeting: string; members: number }

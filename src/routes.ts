@@ -6,6 +6,7 @@ import { Refusal } from './errors.ts'
 import type { Protocol } from './events.ts'
 import type { Groups } from './groups/groups.ts'
 import type { Logger } from './log.ts'
+import type { Messaging } from './messaging/messaging.ts'
 import type { RegisterRequest, Registrar } from './registrar/registrar.ts'
 import { parseNameAddr } from './sip/engine/message/message.ts'
 import { splitList } from './sip/engine/message/syntax.ts'
@@ -24,6 +25,7 @@ export interface RouteDeps {
   auth: Auth
   registrar: Registrar
   calls: Pick<Calls, 'invite' | 'outOfDialog'>
+  messaging: Pick<Messaging, 'message'>
   groups: Pick<Groups, 'takes' | 'invite' | 'subscribe' | 'meshHeaders' | 'passed'>
   /** The account behind an authenticated user name. */
   account(user: string, domain: string): Promise<{ user: string; displayName: string } | undefined>
@@ -38,12 +40,12 @@ export interface RouteDeps {
  * Requests inside dialogs that drachtio-srf knows never come here.
  */
 export function installRoutes(deps: RouteDeps): void {
-  const { srf, auth, registrar, calls, groups, domain, log } = deps
+  const { srf, auth, registrar, calls, messaging, groups, domain, log } = deps
 
   on('register', register)
   on('options', options)
-  for (const method of ['bye', 'update', 'info', 'notify', 'refer', 'prack', 'message'] as const)
-    on(method, inDialogOnly)
+  for (const method of ['bye', 'update', 'info', 'notify', 'refer', 'prack'] as const) on(method, inDialogOnly)
+  on('message', message)
   on('subscribe', subscribe)
   on('publish', async () => refuse489())
   // The last one: before it the engine asks everybody to come back.
@@ -68,6 +70,11 @@ export function installRoutes(deps: RouteDeps): void {
     // Members of a mesh call each other as any two people do; that it is for their meeting, only the server may say.
     const pair = await groups.meshHeaders(req, account.user)
     await calls.invite(req, res, account, pair && { headers: pair, unrecorded: true })
+  }
+
+  async function message(req: Request, res: Response): Promise<void> {
+    if (hasToTag(req)) return calls.outOfDialog(req, res)
+    await messaging.message(req, res, await senderOf(req))
   }
 
   async function subscribe(req: Request, res: Response): Promise<void> {

@@ -34,6 +34,7 @@ import type { LocationStore } from './location/store.ts'
 import { createWatchdog } from './location/watchdog.ts'
 import type { Logger } from './log.ts'
 import { buildMediaNode, checkRoles, openMedia } from './media-node.ts'
+import { openMessaging } from './messaging/open.ts'
 import { createAllowed } from './network/allowed.ts'
 import { watchAddresses } from './network/interfaces.ts'
 import { createIsOwn } from './network/own.ts'
@@ -256,7 +257,10 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       log: log.child({ room: 'groups' }),
     }),
   )
-  const routes = { srf: link.srf, auth, registrar, calls, groups, account, isOwn, domain }
+  const people = { srf: link.srf, registrar, account, isOwn, domain, events }
+  const messageRooms = { config, ...people, groups: groupStore, database, redis, life, cluster }
+  const messaging = own('messaging', await openMessaging({ ...messageRooms, log: log.child({ room: 'messaging' }) }))
+  const routes = { ...people, auth, calls, groups, messaging }
   installRoutes({ ...routes, log: log.child({ room: 'routes' }) })
 
   const { health, info, figures } = createOwnState({
@@ -302,6 +306,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
         calls,
         records,
         groups: groupStore,
+        messages: messaging.figures,
         meetings: groups,
         otherPlaces: () => otherPlaces(members),
         mediaLoad: () => media.load(),

@@ -12,6 +12,8 @@ const floors: Record<string, number> = {
   sip: 1, auth: 1, accounts: 1, records: 1, location: 1, discovery: 1, certificates: 1, media: 1, cluster: 1,
   registrar: 2, calls: 2, drill: 2,
   groups: 3,
+  // It finds phones as calls do.
+  messaging: 3,
   // The phone in the browser; the server asks it only whether it is built.
   web: 0,
   routes: 4, http: 4, 'media-node': 4,

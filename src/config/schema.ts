@@ -214,6 +214,24 @@ const media = section('Voice and video that goes through this server: browsers w
   }),
 })
 
+const messages = section('Text messages between phones (RFC 3428).', {
+  enabled: flag(true, 'Take messages; otherwise they get 405.'),
+  mostBytes: whole(
+    1300,
+    1,
+    60000,
+    'Longest text of one message, in bytes; a longer one gets 413 (RFC 3428 section 8).',
+  ),
+  keepDays: whole(
+    7,
+    0,
+    365,
+    'How many days a message waits for a person who is not there; 0: it gets 480 instead of being kept.',
+  ),
+  mostKept: whole(200, 1, 10000, 'Most messages that wait for one person; the next one gets 480.'),
+  mostKeptInAll: whole(20000, 1, 1000000, 'Most messages that wait for all people together.'),
+})
+
 const groups = section('Groups and meetings.', {
   most: whole(100, 2, 10000, 'Most people in one meeting, unless the group says otherwise.'),
   meshMost: whole(8, 2, 16, 'Most people whose browsers send to each other directly; one more moves all to the SFU.'),
@@ -266,6 +284,7 @@ export const configSchema = object(
     cluster,
     calls,
     media,
+    messages,
     groups,
     discovery,
     http,

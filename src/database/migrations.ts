@@ -83,6 +83,26 @@ export interface RecordingsTable {
   node: string
 }
 
+/** Messages that nobody has yet; `owner` is the life that is sending it, '' for none. */
+export interface MessagesTable {
+  user: string
+  id: string
+  owner: string
+  kept: number
+  ends: number
+  /** JSON. */
+  message: string
+}
+
+/** Requests that were here in the last minutes, with the answer; 0 for none yet. */
+export interface MessagesSaidTable {
+  user: string
+  key: string
+  at: number
+  cseq: number
+  status: number
+}
+
 export interface Tables {
   accounts: AccountsTable
   invitations: InvitationsTable
@@ -92,6 +112,8 @@ export interface Tables {
   recordings: RecordingsTable
   sharing: SharingTable
   shared_rows: SharedRowsTable
+  messages: MessagesTable
+  messages_said: MessagesSaidTable
 }
 
 const steps = [
@@ -134,6 +156,13 @@ const steps = [
   sharingSchema,
   changesSchema,
   'alter table groups add column replication text',
+  `create table messages (
+     user text not null, id text not null, owner text not null, kept integer not null, ends integer not null,
+     message text not null, primary key (user, id)) without rowid;
+   create table messages_said (
+     user text not null, key text not null, at integer not null, cseq integer not null, status integer not null,
+     primary key (user, key)) without rowid;
+   create index messages_said_at on messages_said (user, at);`,
 ]
 
 /**

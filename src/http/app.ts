@@ -23,6 +23,7 @@ import { addInvitations, addRedeem, isLoopback } from './invitations.ts'
 import { addLive, type Live } from './live.ts'
 import { addMedia } from './media.ts'
 import { addMeetings } from './meetings.ts'
+import { addMessages } from './messages.ts'
 import type { Metrics } from './metrics.ts'
 import { addNodes } from './nodes.ts'
 import { addPage, messagePage } from './page.ts'
@@ -90,6 +91,7 @@ export async function createApp(deps: HttpDeps, parts: AppParts): Promise<Fastif
     addGroups(api, deps)
     addMedia(api, deps)
     addMeetings(api, deps)
+    addMessages(api, deps)
     if (deps.nodes !== undefined) addNodes(api, deps.nodes)
     addDrill(api, deps)
     addInvitations(api, deps, parts.base)

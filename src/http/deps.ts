@@ -15,6 +15,7 @@ import type { Recordings } from '../groups/recorder.ts'
 import type { GroupStore } from '../groups/store.ts'
 import type { Logger } from '../log.ts'
 import type { MediaLoad, MediaState } from '../media/media.ts'
+import type { MessageFigures } from '../messaging/messaging.ts'
 import type { AddressWatch } from '../network/interfaces.ts'
 import type { Records } from '../records/records.ts'
 import type { Registrar } from '../registrar/registrar.ts'
@@ -74,6 +75,8 @@ export interface HttpDeps {
   calls: Pick<Calls, 'list' | 'hangUp' | 'record' | 'mayRecord'>
   records: Pick<Records, 'list'>
   groups: GroupStore
+  /** Messages that are kept, and whose; and those that this node is sending. */
+  messages(): MessageFigures
   /** The nodes of the cluster; undefined for a node by itself. */
   nodes?: Nodes | undefined
   drills: Pick<Drills, 'order' | 'view'>

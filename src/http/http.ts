@@ -44,6 +44,7 @@ export async function startHttp(deps: HttpDeps): Promise<Http> {
     calls: () => deps.calls.list().length,
     meetings: () => deps.meetings.list(),
     mediaLoad: () => deps.mediaLoad(),
+    messages: () => deps.messages(),
     storeFigures: () => deps.storeFigures?.(),
     clusterStats: () => deps.nodes?.stats(),
     directoryFigures: () => deps.directoryFigures?.(),

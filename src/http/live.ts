@@ -39,6 +39,8 @@ const facts: Record<FactName, boolean> = {
   mediaNodeLost: true,
   mixerChanged: true,
   meetingMoved: true,
+  messageAnswered: true,
+  messageDelivered: true,
   groupStarted: true,
   groupTaken: true,
   groupPassed: true,

@@ -7,8 +7,10 @@ import { Refusal } from '../errors.ts'
 import type { Events, Facts } from '../events.ts'
 import type { MaybePromise } from '../location/store.ts'
 import type { MediaLoad } from '../media/media.ts'
+import type { MessageFigures } from '../messaging/messaging.ts'
 import type { EngineStats } from '../sip/engine/engine.ts'
 import { countMediaNodes } from './media-metrics.ts'
+import { countPagerMessages } from './message-metrics.ts'
 
 export interface Metrics {
   readonly contentType: string
@@ -31,6 +33,7 @@ export interface MetricsDeps {
   calls(): number
   meetings(): readonly { shape: string; members: readonly unknown[] }[]
   mediaLoad(): MediaLoad
+  messages(): MessageFigures
   storeFigures(): StoreFigures | undefined
   clusterStats(): ClusterStats | undefined
   directoryFigures(): DirectoryFigures | undefined
@@ -57,6 +60,7 @@ export function createMetrics(deps: MetricsDeps): Metrics {
   delay.enable()
   const stops = [...countFacts(registry, deps.events), countMessages(registry, deps.events)]
   stops.push(...countMediaNodes(registry, deps.events, deps.mediaLoad))
+  stops.push(...countPagerMessages(registry, deps.events, deps.messages))
   addGauges(registry, deps)
   addMedia(registry, deps)
   addCluster(registry, deps)

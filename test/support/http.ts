@@ -79,6 +79,7 @@ export async function startTestHttp(other: Partial<HttpDeps> = {}): Promise<Test
     groups: createSqlGroups({ database }),
     meetings: { list: () => [], isOn: async () => false, act: async () => {} },
     drills: noDrills,
+    messages: () => ({ kept: 0, people: 0, sending: 0 }),
     mediaLoad: () => ({
       workers: [{ pid: 1, legs: 2, cpuSeconds: 3 }],
       ports: 4,

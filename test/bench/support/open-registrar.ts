@@ -47,6 +47,7 @@ installRoutes({
       return { ok: true, user, domain, algorithm: 'MD5' }
     },
   },
+  messaging: { message: none },
   registrar,
   calls: { invite: none, outOfDialog: none },
   groups: {

@@ -1,0 +1,191 @@
+import type { Sealer } from '../cluster/seal.ts'
+import { Refusal } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { RedisLink } from '../redis/redis.ts'
+import { type Inbox, mostRemembered, rememberMs } from './inbox.ts'
+import { full } from './inbox-sql.ts'
+import type { Message } from './message.ts'
+import { createInboxScripts } from './redis-scripts.ts'
+
+export interface RedisInboxDeps {
+  redis: RedisLink
+  sealer: Sealer
+  prefix: string
+  /** This life of the node. */
+  life: string
+  mostKept: number
+  /** Whether a life is over for sure. */
+  isDead(life: string): Promise<boolean>
+  now(): number
+  log: Logger
+}
+
+// What could not be told to a Redis that is away; more of it would only be more to repeat.
+const mostLate = 10_000
+
+/** The inbox that nodes share. Messages are sealed, and each is sent by one life at a time. */
+export function createRedisInbox(deps: RedisInboxDeps): Inbox {
+  const { redis, sealer, prefix, life, mostKept, now, log } = deps
+  const scripts = createInboxScripts(redis)
+  const counts = new Map<string, number>()
+  const listeners = new Set<(user: string) => void>()
+  const late = new Map<string, () => Promise<unknown>>()
+  const channel = `${prefix}:inbox-counts`
+  const inbox = (user: string) => `${prefix}:inbox:{${user}}`
+  const saidOf = (user: string) => `${prefix}:said:{${user}}`
+  const userOf = (key: string) => key.slice(`${prefix}:inbox:{`.length, -1)
+  const place = ({ user, id }: Message) => `${inbox(user)}:${id}`
+  const seal = (message: Message) => sealer.seal(JSON.stringify(message), place(message))
+  let closed = false
+
+  const listening = redis.subscribe(channel, hear, () => void recount())
+  const stopWatching = redis.onChange(healthy => {
+    if (healthy) void catchUp()
+  })
+
+  function set(user: string, count: number): void {
+    if (count > 0) counts.set(user, count)
+    else counts.delete(user)
+  }
+
+  function hear(text: string): void {
+    const [from, user = '', count, fresh] = text.split(' ')
+    if (from === life) return
+    set(user, Number(count))
+    if (fresh === 'fresh') for (const listener of listeners) listener(user)
+  }
+
+  /** Whoever misses it has it right at the next count. */
+  function tell(user: string, count: number, fresh = false): void {
+    if ((counts.get(user) ?? 0) === count && !fresh) return
+    set(user, count)
+    redis.publish(channel, `${life} ${user} ${count}${fresh ? ' fresh' : ''}`).catch(unlessAway)
+  }
+
+  function unlessAway(error: unknown): void {
+    if (!(error instanceof Refusal)) log.error({ err: error }, 'the inbox failed by a bug')
+  }
+
+  async function recount(): Promise<void> {
+    try {
+      const there = new Set<string>()
+      for await (const keys of redis.scan(`${prefix}:inbox:{`)) {
+        const found = await redis.ask('countKept', client => Promise.all(keys.map(key => client.hget(key, '#'))))
+        keys.forEach((key, at) => {
+          there.add(userOf(key))
+          set(userOf(key), Number(found[at] ?? 0))
+        })
+      }
+      for (const user of counts.keys()) if (!there.has(user)) counts.delete(user)
+    } catch (error) {
+      unlessAway(error)
+    }
+  }
+
+  /** What was sent while Redis was away must not be sent again by whoever adopts it. */
+  async function catchUp(): Promise<void> {
+    for (const [id, work] of [...late]) {
+      try {
+        await work()
+        late.delete(id)
+      } catch (error) {
+        if (error instanceof Refusal) return
+        late.delete(id)
+        log.error({ err: error }, 'the inbox failed by a bug')
+      }
+    }
+  }
+
+  /** Gives the count of kept ones, -1 when it is not ours any more, -2 when there is no room. */
+  async function settle(message: Message, how: 'end' | 'leave', status: number): Promise<number> {
+    const { user, id, key } = message
+    const count = await scripts.settle(inbox(user), saidOf(user), id, life, how, key, status, mostKept)
+    if (count >= 0) tell(user, count)
+    return count
+  }
+
+  async function surely(message: Message, how: 'end' | 'leave', status: number): Promise<number> {
+    try {
+      return await settle(message, how, status)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (late.size < mostLate && !closed) late.set(message.id, () => settle(message, how, status))
+      return 0
+    }
+  }
+
+  function read(user: string, flat: readonly string[]): Message[] {
+    const found: Message[] = []
+    for (let at = 0; at < flat.length; at += 2) {
+      const text = sealer.open(flat[at + 1]!, `${inbox(user)}:${flat[at]}`)
+      if (text === undefined)
+        log.warn({ message: flat[at] }, 'a kept message was sealed with a secret that is not known')
+      else found.push(JSON.parse(text) as Message)
+    }
+    return found
+  }
+
+  async function adoptFrom(key: string, owner: string): Promise<boolean> {
+    const [adopted, count] = await scripts.adopt(key, owner)
+    if (adopted > 0) tell(userOf(key), count)
+    return adopted > 0
+  }
+
+  return {
+    counts,
+    onKept: listener => void listeners.add(listener),
+    async hold(message, kept) {
+      const { user, id, key, cseq, ends } = message
+      const value = `${kept ? ',k' : `${life},s`},${ends} ${seal(message)}`
+      const [said, count] = await scripts.hold(
+        ...[inbox(user), saidOf(user), id, value, kept ? 'k' : 's', key, cseq, now(), mostKept],
+        ...[Math.max(60_000, ends - now()), rememberMs, mostRemembered],
+      )
+      if (said === 'known') return { known: Number(count) }
+      if (said === 'full') throw full()
+      if (kept) tell(user, Number(count), true)
+      return 'held'
+    },
+    async note(message) {
+      try {
+        await scripts.note(inbox(message.user), message.id, life, seal(message))
+      } catch (error) {
+        unlessAway(error)
+      }
+    },
+    end: async (message, status) => void (await surely(message, 'end', status)),
+    leave: async message => (await surely(message, 'leave', 202)) !== -2,
+    async take(user, after, most) {
+      const [state, count, ...flat] = await scripts.take(inbox(user), life, after, most, now())
+      if (state === 'busy') return 'busy'
+      tell(user, Number(count))
+      return read(user, flat)
+    },
+    async adopt(of) {
+      const users: string[] = []
+      const over = new Map<string, boolean>()
+      for await (const keys of redis.scan(`${prefix}:inbox:{`)) {
+        for (const key of keys) {
+          const owners = of === undefined ? await scripts.owners(key) : [of]
+          for (const owner of owners) {
+            if (owner === life) continue
+            if (of === undefined && !over.has(owner)) over.set(owner, await deps.isDead(owner))
+            if ((of === owner || over.get(owner)) && (await adoptFrom(key, owner))) users.push(userOf(key))
+          }
+        }
+      }
+      return [...new Set(users)]
+    },
+    async tidy() {
+      for await (const keys of redis.scan(`${prefix}:inbox:{`)) {
+        for (const key of keys) tell(userOf(key), await scripts.tidy(key, now()))
+      }
+    },
+    close() {
+      closed = true
+      stopWatching()
+      listeners.clear()
+      listening.then(stop => stop()).catch(unlessAway)
+    },
+  }
+}

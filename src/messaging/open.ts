@@ -1,0 +1,160 @@
+import type Srf from 'drachtio-srf'
+import { whereIn } from '../calls/route.ts'
+import type { SrfPort } from '../calls/sip.ts'
+import type { ClusterRooms } from '../cluster/cluster.ts'
+import { createIsDead } from '../cluster/dead.ts'
+import { leaseKey } from '../cluster/kept-store.ts'
+import { createSealer, secretsOf } from '../cluster/seal.ts'
+import type { Config } from '../config/schema.ts'
+import type { Database } from '../database/database.ts'
+import { Refusal } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Binding } from '../location/store.ts'
+import type { Logger } from '../log.ts'
+import type { RedisLink } from '../redis/redis.ts'
+import type { Inbox } from './inbox.ts'
+import { createSqlInbox } from './inbox-sql.ts'
+import { createKeeper, type Keeper } from './keeper.ts'
+import { createMessaging, type Messaging } from './messaging.ts'
+import { createSender } from './send.ts'
+
+interface Group {
+  readonly members: readonly string[]
+  readonly moderators: readonly string[]
+  /** Whether others than its people need a PIN. */
+  readonly pin: boolean
+}
+
+export interface MessagingRooms {
+  srf: Srf
+  config: Pick<Config, 'messages' | 'cluster' | 'store' | 'calls'>
+  domain: string
+  isOwn(host: string): boolean
+  account(user: string): Promise<{ user: string; created: string } | undefined>
+  groups: {
+    has(name: string, domain: string): Promise<boolean>
+    get(name: string, domain: string): Promise<Group | undefined>
+  }
+  registrar: {
+    bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
+    bindingsOfGruu(uri: string): Promise<readonly Binding[] | undefined>
+  }
+  database: Database
+  redis: RedisLink | undefined
+  /** Of this start, the same that bindings carry. */
+  life: string
+  cluster: Pick<ClusterRooms, 'members' | 'leader'>
+  events: Events
+  log: Logger
+  now?(): number
+}
+
+const tidyMs = 60_000
+// Who has registered within this time may have done so before it was known that something is kept.
+const recentMs = 10_000
+
+/** Messages with an inbox that fits: of this node's own database, or shared by the nodes of a cluster. */
+export async function openMessaging(rooms: MessagingRooms): Promise<Messaging> {
+  const { config, domain, isOwn, account, groups, registrar, events, log, now = Date.now } = rooms
+  const { members, leader } = rooms.cluster
+  const clustered = config.cluster.name !== ''
+  const srf = rooms.srf as unknown as SrfPort
+  const where = whereIn(clustered ? members : undefined)
+  const inbox = await openInbox(rooms, now)
+  const sender = createSender({ srf, domain, most: config.calls.mostForks, ...registrar, where })
+  const keeper = createKeeper({ inbox, sender, account, mayAct: members.holdsLease, events, log, now })
+
+  async function membersOf(name: string, from: string): Promise<readonly string[] | undefined> {
+    const group = (await groups.has(name, domain)) ? await groups.get(name, domain) : undefined
+    if (group === undefined) return undefined
+    const people = [...new Set([...group.members, ...group.moderators])]
+    // A PIN lets others into a meeting; a message has no place for it.
+    if (group.pin && !people.includes(from)) throw new Refusal('forbidden', 'Only its members write to this group')
+    return people
+  }
+
+  const stop = watch({ inbox, keeper, rooms, now, leads: leader.isLeader, clustered })
+  const parts = { inbox, sender, keeper, events, log, now }
+  const messaging = createMessaging({ ...parts, config: config.messages, domain, isOwn, find: account, membersOf })
+  return {
+    ...messaging,
+    async close() {
+      stop()
+      await messaging.close()
+      inbox.close()
+    },
+  }
+}
+
+/** Brings what is kept when there is reason to think that its person is there; gives what ends that. */
+function watch(deps: {
+  inbox: Inbox
+  keeper: Keeper
+  rooms: MessagingRooms
+  now(): number
+  leads(): boolean
+  clustered: boolean
+}): () => void {
+  const { inbox, keeper, rooms, now } = deps
+  const { domain, life, events, log } = rooms
+  const { members } = rooms.cluster
+  const userOf = (aor: string) => aor.slice('sip:'.length, aor.lastIndexOf('@'))
+
+  async function adopt(dead?: string): Promise<void> {
+    try {
+      const users = await inbox.adopt(dead)
+      if (users.length > 0) log.info({ people: users.length, life: dead }, 'messages of a node that is gone go on here')
+      await Promise.all(users.map(user => keeper.bring(user)))
+    } catch (error) {
+      if (!(error instanceof Refusal)) log.error({ err: error }, 'adopting messages failed by a bug')
+      else log.warn({ why: error.message }, 'messages of a node that is gone are adopted later')
+    }
+  }
+
+  async function tidy(): Promise<void> {
+    if (!deps.leads()) return
+    try {
+      await inbox.tidy()
+    } catch (error) {
+      if (!(error instanceof Refusal)) log.error({ err: error }, 'tidying messages failed by a bug')
+    }
+    await adopt()
+  }
+
+  inbox.onKept(user => {
+    const isNew = ({ node, updatedAt }: Binding) => node === life && now() - updatedAt < recentMs
+    const look = async () => {
+      if ((await rooms.registrar.bindings(`sip:${user}@${domain}`)).some(isNew)) await keeper.bring(user)
+    }
+    look().catch((error: unknown) => log.error({ err: error }, 'looking for a person failed'))
+  })
+  const stops = [
+    events.on('registered', ({ aor }) => {
+      if (inbox.counts.has(userOf(aor))) void keeper.bring(userOf(aor))
+    }),
+    members.onDeath(({ life: dead }) => void adopt(dead)),
+  ]
+  const timer = setInterval(() => void tidy(), tidyMs)
+  timer.unref()
+  // A node by itself that was killed finds what its last life was sending.
+  if (!deps.clustered) void adopt()
+  return () => {
+    clearInterval(timer)
+    for (const end of stops) end()
+  }
+}
+
+async function openInbox(rooms: MessagingRooms, now: () => number): Promise<Inbox> {
+  const { config, redis, life, database, log } = rooms
+  const { mostKept } = config.messages
+  if (redis === undefined || config.cluster.name === '') return createSqlInbox({ database, life, mostKept, now, log })
+  const { createRedisInbox } = await import('./inbox-redis.ts')
+  const { prefix } = config.store
+  const { members } = rooms.cluster
+  const hasLease = async (owner: string) =>
+    (await redis.ask('hasLease', client => client.exists(leaseKey(prefix, owner)))) === 1
+  const clock = () => performance.now()
+  const isDead = createIsDead({ store: { hasLease }, members, leaseMs: config.cluster.leaseMs, clock })
+  const sealer = createSealer(secretsOf(config.cluster))
+  return createRedisInbox({ redis, sealer, prefix, life, mostKept, isDead, now, log })
+}
