@@ -22,6 +22,7 @@ export interface RedisInboxDeps {
 
 // What could not be told to a Redis that is away; more of it would only be more to repeat.
 const mostLate = 10_000
+const recountMs = 60_000
 
 /** The inbox that nodes share. Messages are sealed, and each is sent by one life at a time. */
 export function createRedisInbox(deps: RedisInboxDeps): Inbox {
@@ -42,6 +43,9 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
   const stopWatching = redis.onChange(healthy => {
     if (healthy) void catchUp()
   })
+  // What was published may be lost, and what was refused need not have made Redis unhealthy.
+  const timer = setInterval(() => void catchUp().then(recount), recountMs)
+  timer.unref()
 
   function set(user: string, count: number): void {
     if (count > 0) counts.set(user, count)
@@ -96,6 +100,10 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
     }
   }
 
+  function postpone(id: string, work: () => Promise<unknown>): void {
+    if (late.size < mostLate && !closed) late.set(id, work)
+  }
+
   /** Gives the count of kept ones, -1 when it is not ours any more, -2 when there is no room. */
   async function settle(message: Message, how: 'end' | 'leave', status: number): Promise<number> {
     const { user, id, key } = message
@@ -109,7 +117,7 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
       return await settle(message, how, status)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      if (late.size < mostLate && !closed) late.set(message.id, () => settle(message, how, status))
+      postpone(message.id, () => settle(message, how, status))
       return 0
     }
   }
@@ -137,10 +145,16 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
     async hold(message, kept) {
       const { user, id, key, cseq, ends } = message
       const value = `${kept ? ',k' : `${life},s`},${ends} ${seal(message)}`
-      const [said, count] = await scripts.hold(
-        ...[inbox(user), saidOf(user), id, value, kept ? 'k' : 's', key, cseq, now(), mostKept],
-        ...[Math.max(60_000, ends - now()), rememberMs, mostRemembered],
+      const time = now()
+      const held = scripts.hold(
+        ...[inbox(user), saidOf(user), id, value, kept ? 'k' : 's', key, cseq, time, mostKept],
+        ...[Math.max(60_000, ends - time), rememberMs, mostRemembered],
       )
+      held.catch(() => {
+        const undo = () => scripts.withdraw(inbox(user), saidOf(user), id, key, `${time} ${cseq} `)
+        postpone(id, async () => tell(user, await undo()))
+      })
+      const [said, count] = await held
       if (said === 'known') return { known: Number(count) }
       if (said === 'full') throw full()
       if (kept) tell(user, Number(count), true)
@@ -183,6 +197,7 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
     },
     close() {
       closed = true
+      clearInterval(timer)
       stopWatching()
       listeners.clear()
       listening.then(stop => stop()).catch(unlessAway)

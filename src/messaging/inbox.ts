@@ -6,7 +6,7 @@ import type { Message } from './message.ts'
 export interface Inbox {
   /**
    * Writes a message that is about to be sent, or that is kept. `known`: this request was here before; the status that it
-   * was answered, 0 when it was not yet. Refuses `store-unavailable`, and `temporarily-unavailable` when it is full.
+   * was answered, 0 when it was not yet. Refuses `store-unavailable`, and holds nothing then; and `temporarily-unavailable` when it is full.
    */
   hold(message: Message, kept: boolean): Promise<'held' | { known: number }>
   /** A further device has it. Never rejects. */

@@ -73,6 +73,18 @@ if state == 'k' then kept = count(-1) end
 if not room then return -2 end
 return kept`
 
+// Redis may have done what it did not answer in time.
+const withdraw = `${parts}
+local value = redis.call('HGET', KEYS[1], ARGV[1])
+if value then
+  local _, state = parts(value)
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  if state == 'k' then count(-1) end
+end
+local said = redis.call('HGET', KEYS[2], ARGV[2])
+if said and string.sub(said, 1, #ARGV[3]) == ARGV[3] then redis.call('HDEL', KEYS[2], ARGV[2]) end
+return tonumber(redis.call('HGET', KEYS[1], '#') or '0')`
+
 const note = `${parts}
 local value = redis.call('HGET', KEYS[1], ARGV[1])
 if not value then return 0 end
@@ -137,6 +149,7 @@ export function createInboxScripts(redis: RedisLink) {
   return {
     hold: redis.script<['held' | 'known' | 'full', string]>('holdMessage', hold, 2),
     settle: redis.script<number>('settleMessage', settle, 2),
+    withdraw: redis.script<number>('withdrawMessage', withdraw, 2),
     note: redis.script<number>('noteMessage', note, 1),
     take: redis.script<['busy' | 'taken', string, ...string[]]>('takeMessages', take, 1),
     adopt: redis.script<[number, number]>('adoptMessages', adopt, 1),

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { after, it } from 'node:test'
+import { createSealer } from '../../src/cluster/seal.ts'
+import { openDatabase } from '../../src/database/database.ts'
+import { Refusal } from '../../src/errors.ts'
+import { createEvents } from '../../src/events.ts'
+import { createSilentLog } from '../../src/log.ts'
+import { createRedisInbox } from '../../src/messaging/inbox-redis.ts'
+import { createSqlInbox } from '../../src/messaging/inbox-sql.ts'
+import { createRedisLink } from '../../src/redis/link.ts'
+import type { RedisLink } from '../../src/redis/redis.ts'
+import { until } from '../support/pair.ts'
+import { startRedis, startRedisCluster } from '../support/redis.ts'
+import { describeInbox, type InboxPlace, someMessage } from './inbox.contract.ts'
+
+const log = createSilentLog()
+const mostKept = 3
+const sealer = createSealer(['a secret of tests, long enough'])
+
+async function openLink(url: string): Promise<RedisLink> {
+  const link = createRedisLink({ config: { redis: url, prefix: 'm', timeoutMs: 500 }, events: createEvents(), log })
+  assert.equal(await link.ready(), true)
+  return link
+}
+
+async function inSql(): Promise<InboxPlace> {
+  const database = await openDatabase(':memory:', log)
+  let time = 0
+  return {
+    shared: false,
+    open: life => createSqlInbox({ database, life, mostKept, now: () => time, log }),
+    setTime: ms => void (time = ms),
+    kill() {},
+    close: () => database.close(),
+  }
+}
+
+async function inRedis(server: { url: string; stop(): Promise<void> }): Promise<InboxPlace> {
+  const links: RedisLink[] = []
+  const dead = new Set<string>()
+  let time = 0
+  return {
+    shared: true,
+    async open(life) {
+      const redis = await openLink(server.url)
+      links.push(redis)
+      const isDead = async (owner: string) => dead.has(owner)
+      return createRedisInbox({ redis, sealer, prefix: 'm', life, mostKept, isDead, now: () => time, log })
+    },
+    setTime: ms => void (time = ms),
+    kill: life => void dead.add(life),
+    async close() {
+      for (const link of links) await link.close()
+      await server.stop()
+    },
+  }
+}
+
+describeInbox('SQLite', inSql)
+describeInbox('Redis', async () => inRedis(await startRedis()))
+describeInbox('Redis Cluster', async () => inRedis(await startRedisCluster()))
+
+const closings: (() => unknown)[] = []
+after(async () => {
+  for (const close of closings.toReversed()) await close()
+})
+
+it('without its Redis takes nothing, and tells it afterwards what has arrived; nobody can read what is in it', async () => {
+  const server = await startRedis()
+  const redis = await openLink(server.url)
+  let again: Awaited<ReturnType<typeof startRedis>> | undefined
+  closings.push(() => (again ?? server).stop(), redis.close)
+  const now = Date.now
+  const inbox = createRedisInbox({
+    redis,
+    sealer,
+    prefix: 'm',
+    life: 'a',
+    mostKept,
+    isDead: async () => false,
+    now,
+    log,
+  })
+  closings.push(inbox.close)
+  const ends = Date.now() + 60_000
+  const [flying, kept] = [someMessage('dad', 'a secret', { ends }), someMessage('dad', 'b', { ends })]
+  await inbox.hold(flying, false)
+  await inbox.hold(kept, true)
+  const raw = await redis.ask('test', client => client.hget('m:inbox:{dad}', flying.id))
+  assert.ok(raw !== null && !raw.includes('secret'))
+  process.kill(server.pid, 'SIGSTOP')
+  const away = (error: unknown) => error instanceof Refusal && error.code === 'store-unavailable'
+  await assert.rejects(inbox.hold(someMessage('dad', 'c', { ends }), true), away)
+  await inbox.end(flying, 200)
+  const back = new Promise<void>(resolve => redis.onChange(healthy => healthy && resolve()))
+  process.kill(server.pid, 'SIGCONT')
+  await back
+  const ids = () => redis.ask('test', client => client.hkeys('m:inbox:{dad}'))
+  await until(async () => (await ids()).sort().join() === ['#', kept.id].join())
+})
