@@ -26,6 +26,8 @@ export interface BaresipOptions {
   /** Registration time asked for, in seconds; 0 does not register. */
   regint?: number
   answer?: 'manual' | 'auto' | 'early'
+  /** Whom it knows, `sip:user@domain`; the command `message` writes to the first. */
+  contacts?: readonly string[]
   /** More parameters of the account line, each with its semicolon. */
   account?: string
 }
@@ -70,6 +72,7 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
     regint = 600,
     answer = 'manual',
     account = '',
+    contacts = [],
   } = options
   const folder = mkdtempSync(join(tmpdir(), `vaartha-baresip-${user}-`))
   const [control, sip] = (await freePorts(2)) as [number, number]
@@ -96,13 +99,14 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
       // Outbound needs the device's UUID when the account is read; phones without it are to stay without one.
       ...(account.includes('sipnat=outbound') ? ['module uuid.so'] : []),
       ...modules.map(name => `module ${name}.so`),
+      ...(contacts.length > 0 ? ['module contact.so'] : []),
       ...(options.dns === undefined ? [] : [`dns_server ${options.dns}`]),
       `ctrl_tcp_listen 127.0.0.1:${control}`,
       `snd_path ${join(folder, 'rec')}`,
       '',
     ].join('\n'),
   )
-  writeFileSync(join(folder, 'contacts'), '')
+  writeFileSync(join(folder, 'contacts'), contacts.map(uri => `"Somebody" <${uri}>\n`).join(''))
   const outbound = options.server === '' ? '' : `outbound="sip:${options.server};transport=${transport}";`
   writeFileSync(
     join(folder, 'accounts'),
