@@ -193,7 +193,8 @@ export function createDrills(deps: DrillsDeps): Drills {
 
   function tell(report: DrillReport): void {
     const { id, how, target, result, why, seconds } = report
-    log[result === 'passed' ? 'info' : 'warn']({ id, how, target, result, why, seconds }, 'a drill has ended')
+    const what = result === 'skipped' ? 'the drill of this month is put off' : 'a drill has ended'
+    log[result === 'passed' ? 'info' : 'warn']({ id, how, target, result, why, seconds }, what)
     // Heard here at once, and by whoever is away when it comes.
     bus.keep('drill.done', `drill-${id}`, report as unknown as Json).catch((error: unknown) => {
       if (!(error instanceof Refusal)) log.error({ err: error }, 'the report of a drill was not told')
@@ -229,7 +230,9 @@ export function createDrills(deps: DrillsDeps): Drills {
       await compare()
       hangUpLost()
       await leader.run('drill', async () => {
-        if (running() === undefined) await people.dismiss(now() - longestDrillMs)
+        // One that goes on counts for this month as soon as it has ended.
+        if (running() !== undefined) return
+        await people.dismiss(now() - longestDrillMs)
         if (isDue(plan, new Date(now()), reports.list())) await keepTheDay()
       })
     } catch (error) {
