@@ -47,23 +47,29 @@ export function createResealing(deps: { redis: RedisLink; sealer: Sealer; prefix
     return count
   }
 
-  /** Rows are `VERSION SEALED`, calls of a day are sealed alone. */
-  async function sealHash(key: string, what: string): Promise<number> {
+  /** Fields of a hash, each with the place that it is sealed for. */
+  async function sealHash(key: string, place: (id: string, head: string) => string): Promise<number> {
     let count = 0
     let cursor = '0'
     do {
       const [next, flat] = await redis.ask('reseal', client => client.hscan(key, cursor, 'COUNT', step))
-      for (let i = 0; i < flat.length && !closed; i += 2) count += await sealField(key, what, flat[i]!, flat[i + 1]!)
+      for (let i = 0; i < flat.length && !closed; i += 2) {
+        count += await sealField(key, place, flat[i]!, flat[i + 1]!)
+      }
       cursor = next
     } while (cursor !== '0' && !closed)
     return count
   }
 
-  async function sealField(key: string, what: string, id: string, value: string): Promise<number> {
-    const space = value.indexOf(' ')
-    const head = value.slice(0, space + 1)
-    const about = space < 0 ? placeOfRow('call', id, what) : placeOfRow(what, id, head.trimEnd())
-    const fresh = sealer.reseal(value.slice(space + 1), about)
+  /** What is not sealed stands before a space. */
+  async function sealField(
+    key: string,
+    place: (id: string, head: string) => string,
+    id: string,
+    value: string,
+  ): Promise<number> {
+    const head = value.slice(0, value.indexOf(' ') + 1)
+    const fresh = sealer.reseal(value.slice(head.length), place(id, head.trimEnd()))
     return fresh === undefined ? 0 : await runField(key, id, value, `${head}${fresh}`)
   }
 
@@ -73,9 +79,13 @@ export function createResealing(deps: { redis: RedisLink; sealer: Sealer; prefix
     for await (const keys of redis.scan(directory)) {
       for (const key of keys) {
         const [what = '', more = ''] = key.slice(directory.length).split(':')
-        if (more === 'rows') count += await sealHash(key, what)
-        else if (what === 'calls') count += await sealHash(key, more)
+        // Rows are `VERSION SEALED`, calls of a day are sealed alone.
+        if (more === 'rows') count += await sealHash(key, (id, version) => placeOfRow(what, id, version))
+        else if (what === 'calls') count += await sealHash(key, id => placeOfRow('call', id, more))
       }
+    }
+    for await (const keys of redis.scan(`${prefix}:inbox:{`)) {
+      for (const key of keys) count += await sealHash(key, id => `${key}:${id}`)
     }
     if (closed) return
     done = true

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, it } from 'node:test'
+import { createResealing } from '../../src/cluster/resealing.ts'
 import { createSealer } from '../../src/cluster/seal.ts'
 import { openDatabase } from '../../src/database/database.ts'
 import { Refusal } from '../../src/errors.ts'
@@ -97,4 +98,26 @@ it('without its Redis takes nothing, and tells it afterwards what has arrived; n
   await back
   const ids = () => redis.ask('test', client => client.hkeys('m:inbox:{dad}'))
   await until(async () => (await ids()).sort().join() === ['#', kept.id].join())
+})
+
+it('is sealed anew while the secret of the cluster is changed', async () => {
+  const server = await startRedis()
+  const redis = await openLink(server.url)
+  closings.push(server.stop, redis.close)
+  const [old, next] = ['the old secret of the cluster', 'the next secret of the cluster']
+  const open = (life: string, ...secrets: string[]) => {
+    const sealed = { redis, sealer: createSealer(secrets), prefix: 'm', log }
+    const inbox = createRedisInbox({ ...sealed, life, mostKept, isDead: async () => false, now: Date.now })
+    closings.push(inbox.close)
+    return { inbox, sealed }
+  }
+  const message = someMessage('dad', 'kept', { ends: Date.now() + 60_000 })
+  await open('a', old).inbox.hold(message, true)
+  const raw = () => redis.ask('test', client => client.hget('m:inbox:{dad}', message.id))
+  const before = await raw()
+  const resealing = createResealing(open('b', next, old).sealed)
+  closings.push(resealing.close)
+  resealing.start()
+  await until(async () => (await raw()) !== before)
+  assert.deepEqual(await open('c', next).inbox.take('dad', '', 1), [message])
 })
