@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { mayCallAs, nameAddr, notUnderstood, type Party, tagOf } from '../calls/headers.ts'
+import { asBranchStatus, bestOf } from '../calls/outcome.ts'
 import type { Headers, Incoming } from '../calls/sip.ts'
 import { Refusal } from '../errors.ts'
 
@@ -134,13 +135,13 @@ export function headersFor(message: Message, device: string, domain: string): He
 export type Outcome = 'taken' | 'unreachable' | { refused: number }
 
 // Nobody is there, or not now. All others know what they do not want.
-const later = new Set([408, 410, 430, 480, 481, 486, 487, 491, 500, 502, 503, 504, 600])
+const later = new Set([408, 410, 480, 481, 486, 491, 500, 502, 504, 600])
 
 /** A device that has it already says 482, because the attempt of a node that died is not answered yet (RFC 3261 section 8.2.2.2). */
 export const hasTaken = (status: number) => (status >= 200 && status < 300) || status === 482
 
 export function judge(statuses: readonly number[]): Outcome {
   if (statuses.some(hasTaken)) return 'taken'
-  if (statuses.length === 0 || statuses.some(status => status < 400 || later.has(status))) return 'unreachable'
-  return { refused: Math.max(...statuses) }
+  const meant = statuses.map(asBranchStatus)
+  return meant.length === 0 || meant.some(status => later.has(status)) ? 'unreachable' : { refused: bestOf(meant) }
 }

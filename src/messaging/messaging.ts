@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type Srf from 'drachtio-srf'
-import type { Party } from '../calls/headers.ts'
+import { allow, type Party } from '../calls/headers.ts'
 import { calledUser } from '../calls/route.ts'
 import { type Headers, type Incoming, type Reply, reply } from '../calls/sip.ts'
 import type { Config } from '../config/schema.ts'
@@ -199,6 +199,8 @@ export function createMessaging(deps: MessagingDeps): Messaging {
       try {
         status = await take(request as unknown as Incoming, from)
         const headers: Headers = { Date: new Date(now()).toUTCString() }
+        // RFC 3261 section 21.4.6: what else may be said to this person.
+        if (status === 405) headers['Allow'] = allow.replace(' MESSAGE,', '')
         reply(response as unknown as Reply, status, { headers })
       } catch (error) {
         if (error instanceof Refusal) status = error.sipStatus

@@ -31,7 +31,16 @@ describe('http', () => {
   })
 
   it('answers the API to the administrator only', async () => {
-    for (const path of ['status', 'registrations', 'calls', 'history', 'accounts', 'openapi.json', 'events']) {
+    for (const path of [
+      'status',
+      'registrations',
+      'calls',
+      'messages/kept',
+      'history',
+      'accounts',
+      'openapi.json',
+      'events',
+    ]) {
       const refused = await t.get(`/api/${path}`)
       assert.equal(refused.status, 401, path)
       assert.equal(((await refused.json()) as { error: string }).error, 'unauthorized')
