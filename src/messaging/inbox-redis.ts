@@ -1,13 +1,17 @@
 import type { Sealer } from '../cluster/seal.ts'
+import type { Database } from '../database/database.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
+import { type Copies, createCopies } from './copies.ts'
 import { type Inbox, mostRemembered, rememberMs } from './inbox.ts'
 import { full } from './inbox-sql.ts'
 import type { Message } from './message.ts'
 import { createInboxScripts } from './redis-scripts.ts'
 
 export interface RedisInboxDeps {
+  /** Of this node; it has copies of what it keeps. */
+  database: Pick<Database, 'query'>
   redis: RedisLink
   sealer: Sealer
   prefix: string
@@ -38,6 +42,11 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
   const place = ({ user, id }: Message) => `${inbox(user)}:${id}`
   const seal = (message: Message) => sealer.seal(JSON.stringify(message), place(message))
   let closed = false
+  const copies: Copies = createCopies({
+    ...{ database: deps.database, redis, key: `${prefix}:inbox-era`, now, log },
+    lookUp: ({ user, id, key }) => scripts.lookUp(inbox(user), saidOf(user), id, key),
+    restore: async message => void (await hold(message, true, 'again')),
+  })
 
   const listening = redis.subscribe(channel, hear, () => void recount())
   const stopWatching = redis.onChange(healthy => {
@@ -53,17 +62,18 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
   }
 
   function hear(text: string): void {
-    const [from, user = '', count, fresh] = text.split(' ')
+    const [from, user = '', count, what, id = ''] = text.split(' ')
     if (from === life) return
     set(user, Number(count))
-    if (fresh === 'fresh') for (const listener of listeners) listener(user)
+    if (what === 'arrived') copies.drop(user, id)
+    if (what === 'fresh') for (const listener of listeners) listener(user)
   }
 
   /** Whoever misses it has it right at the next count. */
-  function tell(user: string, count: number, fresh = false): void {
-    if ((counts.get(user) ?? 0) === count && !fresh) return
+  function tell(user: string, count: number, what = ''): void {
+    if ((counts.get(user) ?? 0) === count && what === '') return
     set(user, count)
-    redis.publish(channel, `${life} ${user} ${count}${fresh ? ' fresh' : ''}`).catch(unlessAway)
+    redis.publish(channel, `${life} ${user} ${count} ${what}`).catch(unlessAway)
   }
 
   function unlessAway(error: unknown): void {
@@ -81,6 +91,7 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
         })
       }
       for (const user of counts.keys()) if (!there.has(user)) counts.delete(user)
+      await copies.compare()
     } catch (error) {
       unlessAway(error)
     }
@@ -104,21 +115,25 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
     if (late.size < mostLate && !closed) late.set(id, work)
   }
 
-  /** Gives the count of kept ones, -1 when it is not ours any more, -2 when there is no room. */
-  async function settle(message: Message, how: 'end' | 'leave', status: number): Promise<number> {
+  /** False when there is no room. */
+  async function settle(message: Message, how: 'end' | 'leave', status: number): Promise<boolean> {
     const { user, id, key } = message
-    const count = await scripts.settle(inbox(user), saidOf(user), id, life, how, key, status, mostKept)
-    if (count >= 0) tell(user, count)
-    return count
+    const keys = [inbox(user), saidOf(user), id] as const
+    const [count, kept] = await scripts.settle(...keys, life, how, key, status, mostKept, now(), rememberMs)
+    if (count < 0) return count !== -2
+    tell(user, count, how === 'end' && kept === 1 ? `arrived ${id}` : '')
+    if (how === 'leave') copies.add(message)
+    else if (kept === 1) copies.drop(user, id)
+    return true
   }
 
-  async function surely(message: Message, how: 'end' | 'leave', status: number): Promise<number> {
+  async function surely(message: Message, how: 'end' | 'leave', status: number): Promise<boolean> {
     try {
       return await settle(message, how, status)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       postpone(message.id, () => settle(message, how, status))
-      return 0
+      return true
     }
   }
 
@@ -133,6 +148,28 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
     return found
   }
 
+  async function hold(message: Message, kept: boolean, again = ''): Promise<'held' | { known: number }> {
+    const { user, id, key, cseq, ends } = message
+    const value = `${kept ? ',k' : `${life},s`},${ends} ${seal(message)}`
+    const time = now()
+    const held = scripts.hold(
+      ...[inbox(user), saidOf(user), id, value, kept ? 'k' : 's', key, cseq, time, mostKept],
+      ...[Math.max(60_000, ends - time), rememberMs, mostRemembered, again],
+    )
+    held.catch(() => {
+      const undo = () => scripts.withdraw(inbox(user), saidOf(user), id, key, `${time} ${cseq} `)
+      postpone(id, async () => tell(user, await undo()))
+    })
+    const [said, count] = await held
+    if (said === 'known') return { known: Number(count) }
+    if (said === 'full') throw full()
+    if (kept) {
+      tell(user, Number(count), 'fresh')
+      copies.add(message)
+    }
+    return 'held'
+  }
+
   async function adoptFrom(key: string, owner: string): Promise<boolean> {
     const [adopted, count] = await scripts.adopt(key, owner)
     if (adopted > 0) tell(userOf(key), count)
@@ -142,24 +179,7 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
   return {
     counts,
     onKept: listener => void listeners.add(listener),
-    async hold(message, kept) {
-      const { user, id, key, cseq, ends } = message
-      const value = `${kept ? ',k' : `${life},s`},${ends} ${seal(message)}`
-      const time = now()
-      const held = scripts.hold(
-        ...[inbox(user), saidOf(user), id, value, kept ? 'k' : 's', key, cseq, time, mostKept],
-        ...[Math.max(60_000, ends - time), rememberMs, mostRemembered],
-      )
-      held.catch(() => {
-        const undo = () => scripts.withdraw(inbox(user), saidOf(user), id, key, `${time} ${cseq} `)
-        postpone(id, async () => tell(user, await undo()))
-      })
-      const [said, count] = await held
-      if (said === 'known') return { known: Number(count) }
-      if (said === 'full') throw full()
-      if (kept) tell(user, Number(count), true)
-      return 'held'
-    },
+    hold,
     async note(message) {
       try {
         await scripts.note(inbox(message.user), message.id, life, seal(message))
@@ -168,7 +188,7 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
       }
     },
     end: async (message, status) => void (await surely(message, 'end', status)),
-    leave: async message => (await surely(message, 'leave', 202)) !== -2,
+    leave: message => surely(message, 'leave', 202),
     async take(user, after, most) {
       const [state, count, ...flat] = await scripts.take(inbox(user), life, after, most, now())
       if (state === 'busy') return 'busy'

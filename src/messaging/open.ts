@@ -156,5 +156,5 @@ async function openInbox(rooms: MessagingRooms, now: () => number): Promise<Inbo
   const clock = () => performance.now()
   const isDead = createIsDead({ store: { hasLease }, members, leaseMs: config.cluster.leaseMs, clock })
   const sealer = createSealer(secretsOf(config.cluster))
-  return createRedisInbox({ redis, sealer, prefix, life, mostKept, isDead, now, log })
+  return createRedisInbox({ database, redis, sealer, prefix, life, mostKept, isDead, now, log })
 }

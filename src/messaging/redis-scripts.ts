@@ -27,9 +27,9 @@ local function prune(now)
 end`
 
 const hold = `${parts}
-local id, value, state, key, cseq, now, most, ttl, remember, remembered = unpack(ARGV)
+local id, value, state, key, cseq, now, most, ttl, remember, remembered, again = unpack(ARGV)
 local said = redis.call('HGET', KEYS[2], key)
-if said then
+if said and again == '' then
   local at, before, status = string.match(said, '^(%d+) (%d+) (%d+)$')
   if tonumber(at) > now - remember and (before == cseq or status == '0') then return { 'known', status } end
 end
@@ -54,24 +54,27 @@ end
 return { 'held', tostring(kept) }`
 
 const settle = `${parts}
-local id, life, how, key, status, most = unpack(ARGV)
+local id, life, how, key, status, most, now, remember = unpack(ARGV)
 local value = redis.call('HGET', KEYS[1], id)
-if not value then return -1 end
+if not value then return { -1, 0 } end
 local owner, state, ends, sealed = parts(value)
-if owner ~= life then return -1 end
+if owner ~= life then return { -1, 0 } end
 local kept = tonumber(redis.call('HGET', KEYS[1], '#') or '0')
 local room = how == 'end' or state == 'k' or kept < tonumber(most)
 local said = redis.call('HGET', KEYS[2], key)
-if said then redis.call('HSET', KEYS[2], key, string.match(said, '^%d+ %d+ ') .. (room and status or '480')) end
+if said or state == 'k' then
+  redis.call('HSET', KEYS[2], key, (said and string.match(said, '^%d+ %d+ ') or now .. ' 0 ') .. (room and status or '480'))
+  redis.call('PEXPIRE', KEYS[2], remember)
+end
 if how == 'leave' and room then
   redis.call('HSET', KEYS[1], id, ',k,' .. ends .. ' ' .. sealed)
   if state == 's' then kept = count(1) end
-  return kept
+  return { kept, 1 }
 end
 redis.call('HDEL', KEYS[1], id)
 if state == 'k' then kept = count(-1) end
-if not room then return -2 end
-return kept`
+if not room then return { -2, 0 } end
+return { kept, state == 'k' and 1 or 0 }`
 
 // Redis may have done what it did not answer in time.
 const withdraw = `${parts}
@@ -84,6 +87,12 @@ end
 local said = redis.call('HGET', KEYS[2], ARGV[2])
 if said and string.sub(said, 1, #ARGV[3]) == ARGV[3] then redis.call('HDEL', KEYS[2], ARGV[2]) end
 return tonumber(redis.call('HGET', KEYS[1], '#') or '0')`
+
+const lookUp = `
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 'kept' end
+local status = string.match(redis.call('HGET', KEYS[2], ARGV[2]) or '', '(%d+)$')
+if status and status ~= '0' and status ~= '202' then return 'arrived' end
+return 'unknown'`
 
 const note = `${parts}
 local value = redis.call('HGET', KEYS[1], ARGV[1])
@@ -148,7 +157,9 @@ return found`
 export function createInboxScripts(redis: RedisLink) {
   return {
     hold: redis.script<['held' | 'known' | 'full', string]>('holdMessage', hold, 2),
-    settle: redis.script<number>('settleMessage', settle, 2),
+    /** How many are kept, -1 when it is not ours any more, -2 without room; and 1 when it was or is kept. */
+    settle: redis.script<[count: number, kept: number]>('settleMessage', settle, 2),
+    lookUp: redis.script<'kept' | 'arrived' | 'unknown'>('lookUpMessage', lookUp, 2),
     withdraw: redis.script<number>('withdrawMessage', withdraw, 2),
     note: redis.script<number>('noteMessage', note, 1),
     take: redis.script<['busy' | 'taken', string, ...string[]]>('takeMessages', take, 1),

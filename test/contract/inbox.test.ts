@@ -16,6 +16,10 @@ import { describeInbox, type InboxPlace, someMessage } from './inbox.contract.ts
 
 const log = createSilentLog()
 const mostKept = 3
+const closings: (() => unknown)[] = []
+after(async () => {
+  for (const close of closings.toReversed()) await close()
+})
 const sealer = createSealer(['a secret of tests, long enough'])
 
 async function openLink(url: string): Promise<RedisLink> {
@@ -36,6 +40,13 @@ async function inSql(): Promise<InboxPlace> {
   }
 }
 
+/** The database of a node, empty. */
+async function openNode() {
+  const database = await openDatabase(':memory:', log)
+  closings.push(database.close)
+  return database
+}
+
 async function inRedis(server: { url: string; stop(): Promise<void> }): Promise<InboxPlace> {
   const links: RedisLink[] = []
   const dead = new Set<string>()
@@ -46,7 +57,8 @@ async function inRedis(server: { url: string; stop(): Promise<void> }): Promise<
       const redis = await openLink(server.url)
       links.push(redis)
       const isDead = async (owner: string) => dead.has(owner)
-      return createRedisInbox({ redis, sealer, prefix: 'm', life, mostKept, isDead, now: () => time, log })
+      const database = await openNode()
+      return createRedisInbox({ database, redis, sealer, prefix: 'm', life, mostKept, isDead, now: () => time, log })
     },
     setTime: ms => void (time = ms),
     kill: life => void dead.add(life),
@@ -61,11 +73,6 @@ describeInbox('SQLite', inSql)
 describeInbox('Redis', async () => inRedis(await startRedis()))
 describeInbox('Redis Cluster', async () => inRedis(await startRedisCluster()))
 
-const closings: (() => unknown)[] = []
-after(async () => {
-  for (const close of closings.toReversed()) await close()
-})
-
 it('without its Redis takes nothing, and tells it afterwards what has arrived; nobody can read what is in it', async () => {
   const server = await startRedis()
   const redis = await openLink(server.url)
@@ -73,6 +80,7 @@ it('without its Redis takes nothing, and tells it afterwards what has arrived; n
   closings.push(() => (again ?? server).stop(), redis.close)
   const now = Date.now
   const inbox = createRedisInbox({
+    database: await openNode(),
     redis,
     sealer,
     prefix: 'm',
@@ -104,9 +112,10 @@ it('is sealed anew while the secret of the cluster is changed', async () => {
   const server = await startRedis()
   const redis = await openLink(server.url)
   closings.push(server.stop, redis.close)
+  const database = await openNode()
   const [old, next] = ['the old secret of the cluster', 'the next secret of the cluster']
   const open = (life: string, ...secrets: string[]) => {
-    const sealed = { redis, sealer: createSealer(secrets), prefix: 'm', log }
+    const sealed = { database, redis, sealer: createSealer(secrets), prefix: 'm', log }
     const inbox = createRedisInbox({ ...sealed, life, mostKept, isDead: async () => false, now: Date.now })
     closings.push(inbox.close)
     return { inbox, sealed }
@@ -120,4 +129,43 @@ it('is sealed anew while the secret of the cluster is changed', async () => {
   resealing.start()
   await until(async () => (await raw()) !== before)
   assert.deepEqual(await open('c', next).inbox.take('dad', '', 1), [message])
+})
+
+it('is brought back to a Redis that has lost it, and nothing is that has arrived', async () => {
+  let server = await startRedis()
+  const ends = Date.now() + 60_000
+  const [arrived, kept, lagging] = ['arrived', 'kept', 'lagging'].map(body => someMessage('dad', body, { ends }))
+  const nodes = await Promise.all(
+    ['a', 'b'].map(async life => {
+      const redis = await openLink(server.url)
+      const database = await openNode()
+      const about = { database, redis, sealer, prefix: 'm', life, log }
+      const inbox = createRedisInbox({ ...about, mostKept, isDead: async () => false, now: Date.now })
+      closings.push(redis.close, inbox.close)
+      return { redis, inbox, copies: () => database.query.selectFrom('messages').select('id').orderBy('id').execute() }
+    }),
+  )
+  const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0]]
+  for (const message of [arrived!, kept!]) await a.inbox.hold(message, true)
+  assert.equal((await b.inbox.take('dad', '', 1)).length, 1)
+  await b.inbox.end(arrived!, 200)
+  const copied = async () => (await a.copies()).map(({ id }) => id).join()
+  await until(async () => (await copied()) === kept!.id)
+
+  await server.stop()
+  server = await startRedis(server.port)
+  closings.push(() => server.stop())
+  const inRedis = async (id: string) => (await a.redis.ask('test', client => client.hexists('m:inbox:{dad}', id))) === 1
+  const quietly = (isSo: () => Promise<boolean>) => until(() => isSo().catch(() => false), 10_000)
+  await quietly(() => inRedis(kept!.id))
+  assert.equal(await inRedis(arrived!.id), false)
+
+  // A replica that became the master lacks what came last; who hears of it is connected anew.
+  await a.inbox.hold(lagging!, true)
+  await until(async () => (await copied()) === [kept!.id, lagging!.id].join())
+  await a.redis.ask('test', client => client.hdel('m:inbox:{dad}', lagging!.id))
+  await a.redis.ask('test', client => client.hdel('m:said:{dad}', lagging!.key))
+  await b.redis.ask('test', client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
+  await quietly(() => inRedis(lagging!.id))
+  assert.deepEqual(await b.inbox.take('dad', '', 9), [kept, lagging])
 })

@@ -65,6 +65,7 @@ describe('messages over two nodes', () => {
   it('go on between registered phones while Redis is away, and nobody is told that one is kept that is not', async () => {
     const [mum, dad] = [await open('mum', pair.a), await open('dad', pair.a)]
     await dad.phone.register()
+    assert.equal((await mum.texter.text('aunt', 'from before')).status, 202)
     await pair.redis.stop()
     const sent = mum.texter.text('dad', 'without Redis')
     await takeWithin(dad)
@@ -76,8 +77,11 @@ describe('messages over two nodes', () => {
     const redis = await startRedis(pair.redis.port)
     Object.assign(pair.redis, redis)
     await until(async () => (await mum.texter.text('aunt', 'for later')).status === 202, 15_000)
+    // This Redis was empty, and has again what it was given before.
+    await until(async () => (await kept(pair.b)) === 2, 15_000)
     const aunt = await open('aunt', pair.b)
     await aunt.phone.register()
+    assert.equal((await takeWithin(aunt)).body, 'from before')
     assert.equal((await takeWithin(aunt)).body, 'for later')
     assert.equal(dad.peer.untaken().length, 0)
     await Promise.all([dad.phone.register(0), aunt.phone.register(0)])
