@@ -21,8 +21,9 @@ export interface Registration {
 
 export interface Heard {
   hz: number
-  /** Milliseconds in which it was heard since `watch`. */
+  /** Milliseconds in which it was heard since `watch`, and in which it was not, by the page's own audio clock. */
   heard: number
+  missed: number
   /** The longest silence between two times it was heard, in ms. */
   longest: number
   /** Amplitude in the last 20 ms; a microphone's tone has 0.25. */
@@ -131,7 +132,11 @@ export async function openBrowser(): Promise<TestBrowser> {
 }
 
 function testPage(page: Page, tone: number, close: () => Promise<void>): TestPage {
-  const heard = async () => ((await page.evaluate('window.__ear.ask()')) as { tones: Heard[] }).tones
+  const heard = async () => {
+    const asked = 'window.__ear.ask()'
+    const { now, tones } = (await page.evaluate(asked)) as { now: number; tones: (Heard & { began: number })[] }
+    return tones.map(one => ({ ...one, missed: now - one.began - one.heard }))
+  }
   return {
     page,
     tone,

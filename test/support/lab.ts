@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { createNetwork, type Host } from './netns.ts'
 import type { Place } from './server.ts'
 
-// A small network of hosts of their own on one LAN: two nodes, Redis, NATS, and the phones. The test that uses it runs
+// A small network of hosts of their own on one LAN: two nodes, Redis, NATS, two for media alone, and the phones. The test that uses it runs
 // on the host of the phones, so that all that it starts by itself is a phone.
 
 const addresses = {
@@ -10,6 +10,8 @@ const addresses = {
   b: '10.9.0.2',
   redis: '10.9.0.3',
   nats: '10.9.0.4',
+  m: '10.9.0.5',
+  n: '10.9.0.6',
   phones: '10.9.0.10',
 } as const
 

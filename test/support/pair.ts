@@ -17,6 +17,9 @@ export interface Pair {
   close(): Promise<void>
 }
 
+/** Of all nodes that tests start. */
+export const clusterSecret = 'a secret of tests, long enough'
+
 export interface PairOptions extends TestServerOptions {
   /** Where each runs; all on the host of the test when left out. */
   places?: { a: Place; b: Place; redis: Place }
@@ -37,7 +40,7 @@ export async function startPair(options: PairOptions = {}): Promise<Pair> {
       settings: {
         VAARTHA_STORE_REDIS: redis.url,
         VAARTHA_CLUSTER_NAME: name,
-        VAARTHA_CLUSTER_SECRET: 'a secret of tests, long enough',
+        VAARTHA_CLUSTER_SECRET: clusterSecret,
         VAARTHA_CLUSTER_ADDRESS: places[name].address,
         VAARTHA_CLUSTER_PORT: String(ports[at]),
         VAARTHA_CLUSTER_PRIORITY: String(priority),

@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict'
 import { Redis } from 'ioredis'
 import { until } from '../../support/pair.ts'
 import type { Ground } from './ground.ts'
+import { childrenOf } from './processes.ts'
 
 // What breaks, and how it is mended.
 
@@ -10,10 +12,14 @@ export interface Fault {
   readonly moves: boolean
   /** Packets get lost, so it is said which part of the sound was missing, and phones that send again make the new call. */
   readonly lossy?: true
-  /** Hits meetings of browsers as well. */
+  /** Hits meetings of browsers as well, which cost most of the time. */
   readonly web?: true
+  /** Needs the ground with nodes for media alone. */
+  readonly media?: boolean
   /** Before the calls. */
   prepare?(ground: Ground): Promise<void>
+  /** When all calls are up. */
+  ready?(ground: Ground): Promise<void>
   /** Breaks it, and gives how it is mended. */
   hit(ground: Ground): Promise<() => Promise<void>>
 }
@@ -50,8 +56,10 @@ const pause: Fault = {
 
 type Name = Parameters<Ground['lab']['block']>[0]
 
-function blocked(name: string, pairs: readonly [from: Name, to: Name][], moves = false): Fault {
+function blocked(name: string, pairs: readonly [from: Name, to: Name][], more: Partial<Fault> = {}): Fault {
+  const moves = more.moves === true
   return {
+    ...more,
     name,
     moves,
     async hit(ground) {
@@ -122,6 +130,59 @@ const full: Fault = {
   },
 }
 
+const workersOf = ({ pair: { a } }: Ground) => childrenOf(a.pid, 'mediasoup-worke')
+
+/** It carries the browsers of the SFU. The mix of phones is not made there. */
+const worker: Fault = {
+  name: 'SFU worker of the active node dies',
+  moves: false,
+  web: true,
+  ready: ground => until(() => workersOf(ground).length > 0, 20_000),
+  async hit(ground) {
+    const was = workersOf(ground)
+    for (const pid of was) process.kill(pid, 'SIGKILL')
+    return () => until(() => workersOf(ground).some(pid => !was.includes(pid)), 30_000)
+  },
+}
+
+/** What `m` carries has to go to the other one; calls stay at node `a`. */
+function ofMediaNode(name: string, hit: (ground: Ground) => Promise<() => Promise<void>>): Fault {
+  return {
+    name,
+    moves: false,
+    web: true,
+    media: true,
+    prepare: ({ media }) => media!.alone(),
+    ready: ({ media }) => media!.both(),
+    async hit(ground) {
+      const mend = await hit(ground)
+      const moved = ground.media!.hasMoved()
+      return async () => {
+        await mend()
+        await ground.media!.back()
+        assert.ok(await moved, 'nothing has gone to the other media node')
+      }
+    },
+  }
+}
+
+const mediaFaults = [
+  ofMediaNode('SIGKILL of the media node', async ({ media }) => {
+    await media!.m.kill()
+    return () => media!.m.restart()
+  }),
+  ofMediaNode('SIGSTOP of the media node', async ({ media }) => {
+    const { pid } = media!.m
+    process.kill(pid, 'SIGSTOP')
+    return async () => void process.kill(pid, 'SIGCONT')
+  }),
+  ofMediaNode('the media node reaches only phones and browsers', async ({ lab }) => {
+    const pairs = (['a', 'b', 'redis', 'nats'] as const).flatMap(other => apart('m', other))
+    for (const [from, to] of pairs) await lab.block(from, to)
+    return () => lab.heal()
+  }),
+]
+
 const leap = (seconds: number, name: string): Fault => ({
   name,
   moves: false,
@@ -143,17 +204,19 @@ const leap = (seconds: number, name: string): Fault => ({
 export const faults = [
   kill,
   pause,
-  blocked('partition between the nodes', apart('a', 'b')),
+  blocked('partition between the nodes', apart('a', 'b'), { web: true }),
   blocked('b hears nothing of a', [['a', 'b']]),
   blocked('a hears nothing of b', [['b', 'a']]),
   blocked('partition between a and Redis', apart('a', 'redis')),
   blocked('partition between b and Redis', apart('b', 'redis')),
   blocked('a reaches neither b nor Redis, but NATS', [...apart('a', 'b'), ...apart('a', 'redis')]),
-  blocked('a reaches only the phones', [...apart('a', 'b'), ...apart('a', 'redis'), ...apart('a', 'nats')], true),
+  blocked('a reaches only the phones', [...apart('a', 'b'), ...apart('a', 'redis'), ...apart('a', 'nats')], {
+    moves: true,
+  }),
   blocked(
     'cable of a pulled',
     [...apart('a', 'b'), ...apart('a', 'redis'), ...apart('a', 'phones'), ...apart('a', 'nats')],
-    true,
+    { moves: true, web: true },
   ),
   killed(
     'Redis dies',
@@ -172,4 +235,11 @@ export const faults = [
   full,
   leap(3600, 'clock of a leaps an hour ahead'),
   leap(-3600, 'clock of a leaps an hour back'),
+  worker,
+  blocked('the media node is cut off from the nodes, but not from NATS', [...apart('m', 'a'), ...apart('m', 'b')], {
+    media: true,
+    prepare: ({ media }) => media!.alone(),
+    ready: ({ media }) => media!.both(),
+  }),
+  ...mediaFaults,
 ]

@@ -13,14 +13,18 @@ import { createPhone } from '../../support/phone.ts'
 import { type RedisServer, startRedis } from '../../support/redis.ts'
 import type { TestServer } from '../../support/server.ts'
 import { createUdpPeer } from '../../support/sip-peer.ts'
+import { type MediaNodes, makeMediaNodes } from './media-nodes.ts'
 
-// What all rows of the matrix stand on: a pair in the lab, its Redis and NATS, and phones with accounts.
+// What all rows of the matrix stand on: a pair in the lab, its Redis and NATS, and phones with accounts. There is one with
+// nodes for media alone, on which the pair itself carries none.
 
 export interface Ground {
   readonly lab: Lab
   readonly pair: Pair
   readonly redis: RedisServer
   readonly nats: NatsServer
+  /** Where the pair carries no media. */
+  readonly media: MediaNodes | undefined
   /** Fills the file system of 16 MB that node `a` has its data on. */
   fill(): Promise<void>
   free(): Promise<void>
@@ -42,7 +46,7 @@ export interface Ground {
    * baresips, which send again what gets lost.
    */
   newCall(patient?: boolean): Promise<void>
-  /** Resolves when each node sees the other one up. */
+  /** Resolves when each node of the pair sees the other one up. */
   settled(): Promise<void>
   /** Bindings of these people that a node knows. */
   bindings(node: TestServer, users: readonly string[]): Promise<number>
@@ -66,6 +70,14 @@ function idsAt(node: TestServer, path: string): Promise<string[]> {
   return answer
 }
 
+export interface SeenNode {
+  node: string
+  state: string
+  roles: string[]
+  load: Record<string, number | undefined>
+}
+
+export const nodesAt = (node: TestServer) => node.api<SeenNode[]>('/api/nodes')
 export const callsAt = (node: TestServer) => idsAt(node, '/api/calls')
 export const meetingsAt = (node: TestServer) => idsAt(node, '/api/meetings')
 export const historyAt = (node: TestServer) => idsAt(node, '/api/history?limit=1000')
@@ -80,25 +92,57 @@ export interface Group {
   readonly quiet: boolean
 }
 
-export async function makeGround(users: readonly string[], groups: readonly Group[]): Promise<Ground> {
+export interface GroundOptions {
+  users: readonly string[]
+  groups: readonly Group[]
+  /** With nodes for media alone. */
+  media: boolean
+}
+
+export async function makeGround(options: GroundOptions): Promise<Ground> {
+  const opened: (() => Promise<unknown>)[] = []
+  const close = async () => {
+    for (const one of opened.splice(0).reverse()) await one()
+  }
+  try {
+    return await layGround(options, opened, close)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** What it has made is added to `opened`. */
+async function layGround(
+  { users, groups, media }: GroundOptions,
+  opened: (() => Promise<unknown>)[],
+  close: () => Promise<void>,
+): Promise<Ground> {
   const lab = await theLab()
   const { hosts } = lab
   const folder = mkdtempSync(join(tmpdir(), 'vaartha-kill-'))
   const [disk, clock] = [join(folder, 'disk'), join(folder, 'clock')]
   mkdirSync(disk)
   await hosts.phones.must('mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', disk)
+  opened.push(async () => {
+    await hosts.phones.must('umount', disk)
+    rmSync(folder, { recursive: true, force: true })
+  })
   let faked: string[] = []
   let redis = await startRedis(undefined, [], undefined, hosts.redis)
+  opened.push(() => redis.stop())
   let nats = await startNats(undefined, undefined, hosts.nats)
+  opened.push(() => nats.stop())
   const pair = await startPair({
     places: {
       ...hosts,
       a: { ...hosts.a, enter: (command, args) => hosts.a.enter('env', [...faked, command, ...args]) },
     },
     redis: { ...redis, stop: () => redis.stop() },
-    settings: { VAARTHA_CLUSTER_NATS: nats.url },
+    settings: { VAARTHA_CLUSTER_NATS: nats.url, ...(media && { VAARTHA_CLUSTER_ROLES: 'sip' }) },
     own: { a: { VAARTHA_DATA: disk } },
   })
+  opened.push(pair.close)
   const passwords = new Map<string, string>()
   for (const user of ['alice', 'bob', ...users]) {
     const password = randomBytes(12).toString('hex')
@@ -113,6 +157,8 @@ export async function makeGround(users: readonly string[], groups: readonly Grou
     assert.equal(code, 0, stderr)
   }
   await until(async () => (await pair.b.api<unknown[]>('/api/groups')).length === groups.length, 10_000)
+  const mediaNodes = media ? await makeMediaNodes(pair, hosts, nats) : undefined
+  if (mediaNodes) opened.push(mediaNodes.close)
   let browser: Promise<TestBrowser> | undefined
   const phones = new Set<Baresip>()
   async function phone(user: string, more: Partial<BaresipOptions> = {}): Promise<Baresip> {
@@ -140,6 +186,7 @@ export async function makeGround(users: readonly string[], groups: readonly Grou
   return {
     lab,
     pair,
+    media: mediaNodes,
     fill: () => hosts.phones.must('sh', '-c', `cat /dev/zero > ${disk}/full 2> ${folder}/why || true`),
     free: () => hosts.phones.must('rm', `${disk}/full`),
     leap: seconds => writeFileSync(clock, `${seconds < 0 ? '' : '+'}${seconds}`),
@@ -197,7 +244,7 @@ export async function makeGround(users: readonly string[], groups: readonly Grou
     },
     async settled() {
       const up = async (node: TestServer) =>
-        (await node.api<{ state: string }[]>('/api/nodes')).filter(({ state }) => state === 'up').length
+        (await nodesAt(node)).filter(one => one.state === 'up' && one.roles.includes('sip')).length
       // Asked four times a second at most, since the API has a limit.
       await until(
         async () => ((await up(pair.a)) === 2 && (await up(pair.b)) === 2) || (await wait(250, false)),
@@ -211,10 +258,7 @@ export async function makeGround(users: readonly string[], groups: readonly Grou
     async close() {
       await closePhones()
       await (await browser)?.close()
-      await pair.close()
-      await nats.stop()
-      await hosts.phones.must('umount', disk)
-      rmSync(folder, { recursive: true, force: true })
+      await close()
     },
   }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { until } from '../../support/pair.ts'
 import { type Fault, faults } from './faults.ts'
@@ -29,24 +29,31 @@ const mostGapOfMeeting = 6
 /** Of the sound, where each network in between loses 10 %, and a stretch with a hole may count as none. */
 const mostPart = 0.6
 
-let ground: Ground
+let ground: Ground | undefined
 const results: Result[] = []
-before(async () => {
-  const groups = chosen.flatMap(({ group, users, quiet = false }) =>
-    group === undefined ? [] : [{ name: group, members: users, quiet }],
-  )
-  ground = await makeGround(
-    chosen.flatMap(({ users }) => users),
-    groups,
-  )
-})
 after(async () => {
   await ground?.close()
   if (which === 'write') writeTable(results)
 })
 
+/** Faults that need the same ground stand together, so each of the two is made once. */
+async function groundFor({ media = false }: Fault): Promise<Ground> {
+  if (ground !== undefined && (ground.media !== undefined) === media) return ground
+  await ground?.close()
+  ground = undefined
+  ground = await makeGround({
+    users: chosen.flatMap(({ users }) => users),
+    groups: chosen.flatMap(({ group, users, quiet = false }) =>
+      group === undefined ? [] : [{ name: group, members: users, quiet }],
+    ),
+    media,
+  })
+  return ground
+}
+
 for (const fault of wanted) {
-  test(fault.name, { timeout: 180_000 }, async t => {
+  test(fault.name, { timeout: 300_000 }, async t => {
+    const ground = await groundFor(fault)
     t.after(() => ground.closePhones())
     await ground.settled()
     await fault.prepare?.(ground)
@@ -58,7 +65,8 @@ for (const fault of wanted) {
     // A row that cannot be made fails by itself.
     for (const [i, one] of brought.entries())
       if (one.status === 'rejected') await t.test(fitting[i]!.name, () => Promise.reject(one.reason))
-    const rows = await hit(fault, up)
+    await fault.ready?.(ground)
+    const rows = await hit(ground, fault, up)
     for (const row of rows) {
       t.diagnostic(lineOf(row))
       results.push(row)
@@ -69,7 +77,7 @@ for (const fault of wanted) {
         const byes = live.byes?.() ?? 1
         assert.ok(rows[i]!.left ? byes === 1 : byes <= 1, `${rows[i]!.state} was ended by ${byes} BYEs`)
       }
-      return isClean(up)
+      return isClean(ground, up)
     })
   })
 }
@@ -80,10 +88,11 @@ interface Up {
 }
 
 /** Breaks it, measures, carries on, and mends. */
-async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
+async function hit(ground: Ground, fault: Fault, up: readonly Up[]): Promise<Result[]> {
   const users = up.flatMap(({ live }) => live.phones.map(({ user }) => user))
   const registered = await ground.bindings(ground.pair.b, users)
-  const had = await Promise.all(up.map(({ live }) => live.heard?.() ?? 0))
+  const missed = () => Promise.all(up.map(({ live }) => live.missed?.()))
+  const before = await missed()
   const began = performance.now()
   const since = () => (performance.now() - began) / 1000
   const mend = await fault.hit(ground)
@@ -100,8 +109,8 @@ async function hit(fault: Fault, up: readonly Up[]): Promise<Result[]> {
     const passed = await next
     await wait(Math.max(0, 6 - since()) * 1000)
     const judged = since()
-    const heard = await Promise.all(up.map(({ live }) => live.heard?.()))
-    const gaps = heard.map((now, i) => (now === undefined ? undefined : Math.max(0, judged - (now - had[i]!))))
+    const after = await missed()
+    const gaps = after.map((all, i) => all && Math.max(0, ...all.map((now, k) => now - before[i]![k]!)))
     const lost = registered - (await ground.bindings(ground.pair.b, users))
     const patience = ({ state }: Up) => (fault.moves && lostWithNode.has(state.name) ? 5000 : 15_000)
     const ends = await Promise.allSettled(up.map(one => one.live.finish(patience(one))))
@@ -135,7 +144,7 @@ function holds(fault: Fault, row: Result): void {
   else assert.ok((row.gap ?? 0) < (row.state === 'established' ? mostGap : mostGapOfMeeting), `a gap of ${row.gap} s`)
 }
 
-async function isClean(up: readonly Up[]): Promise<void> {
+async function isClean(ground: Ground, up: readonly Up[]): Promise<void> {
   await Promise.all([ground.closePhones(), ...up.map(({ live }) => live.close?.())])
   const { a, b } = ground.pair
   for (const node of [a, b])

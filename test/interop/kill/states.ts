@@ -10,8 +10,8 @@ export interface Live {
   readonly phones: readonly Baresip[]
   /** Of the call or the meeting, at node `a`. */
   readonly ids: readonly string[]
-  /** Seconds that everybody has heard everybody so far, where sound is judged. */
-  heard?(): number | Promise<number>
+  /** Seconds without somebody's voice so far, of each who hears somebody; where sound is judged. */
+  missed?(): readonly number[] | Promise<readonly number[]>
   /** As soon as it is broken. */
   broken?(): void
   /** Carries on as people would, for `ms` at most, and ends the call; rejects when that does not go. */
@@ -47,8 +47,13 @@ async function dial({ pair }: Ground, caller: Baresip, callee: Baresip): Promise
   return ids
 }
 
-const hears = (phone: Baresip, tone: number, least?: number) =>
-  Math.max(0, ...phone.heard().map(sound => secondsOf(sound, tone, least)))
+/** Seconds in which a phone has heard a tone in its call; several recordings are parts of it. */
+export const hears = (phone: Baresip, tone: number, least?: number) =>
+  phone.heard().reduce((sum, sound) => sum + secondsOf(sound, tone, least), 0)
+
+/** Of no meaning but for the difference to a later time. */
+export const missedBy = (phone: Baresip, tone: number, least?: number) =>
+  performance.now() / 1000 - hears(phone, tone, least)
 
 async function hangUp(one: Baresip, other: Baresip, ms: number): Promise<void> {
   await one.command('hangup')
@@ -135,7 +140,7 @@ const unacknowledged = pair('answered but before ACK', ['ack1', 'ack2'], async (
 
 const established = pair('established', ['talk1', 'talk2'], async (ground, mum, dad) => ({
   ids: await establish(ground, mum, dad),
-  heard: () => Math.min(hears(dad, tones[0]!), hears(mum, tones[1]!)),
+  missed: () => [missedBy(dad, tones[0]!), missedBy(mum, tones[1]!)],
   finish: ms => hangUp(mum, dad, ms),
 }))
 
@@ -188,13 +193,12 @@ const meeting: State = {
       this.users.map((user, i) => ground.phone(user, { tone: tones[i]!, answer: i === 0 ? 'manual' : 'auto' })),
     )
     await phones[0]!.command('dial', `sip:${this.group}@${ground.pair.a.domain}`)
-    const heard = () =>
-      Math.min(...phones.flatMap((one, i) => phones.map((_, k) => (k === i ? Infinity : hears(one, tones[k]!, 0.2)))))
-    await until(() => heard() > 0.5, 15_000)
+    const pairs = phones.flatMap((one, i) => tones.slice(0, 3).flatMap((tone, k) => (k === i ? [] : [{ one, tone }])))
+    await until(() => pairs.every(({ one, tone }) => hears(one, tone, 0.2) > 0.5), 15_000)
     return {
       phones,
       ids: await meetingsAt(ground.pair.a),
-      heard,
+      missed: () => pairs.map(({ one, tone }) => missedBy(one, tone, 0.2)),
       async finish(ms) {
         const { a, b } = ground.pair
         const node = (await meetingsAt(b)).length > 0 ? b : a

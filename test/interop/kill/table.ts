@@ -24,20 +24,37 @@ export interface Result {
 
 const seconds = (value: number | undefined) => (value === undefined ? '–' : `${value.toFixed(1)} s`)
 
-export function lineOf({ fault, state, left, taken, gap, part, lost, next }: Result): string {
-  const silent =
-    part !== undefined
-      ? `${Math.round(part * 100)} % of the sound`
-      : gap !== undefined && gap < 0.3
-        ? 'none'
-        : seconds(gap)
-  return `| ${fault} | ${state} | 1 | ${left ? 1 : 0} | ${seconds(taken)} | ${silent} | ${lost} | ${seconds(next)} |`
+function silence({ part, gap }: Result): string {
+  if (part !== undefined) return `${Math.round(part * 100)} % of the sound`
+  return gap !== undefined && gap < 0.3 ? 'none' : seconds(gap)
 }
 
+/** The columns after the state and the calls; those that are the same stand in one line of the table. */
+const columnsOf = (row: Result) => [seconds(row.taken), silence(row), String(row.lost), seconds(row.next)]
+
+const line = (...columns: readonly (string | number)[]) => `| ${columns.join(' | ')} |`
+
+export const lineOf = (row: Result): string => line(row.fault, row.state, 1, row.left ? 1 : 0, ...columnsOf(row))
+
 const head = [
-  '| what breaks | state of the call | calls | left | taken over | audio gap | registrations lost | new call has passed |',
-  '| --- | --- | --- | --- | --- | --- | --- | --- |',
+  'what breaks',
+  'state of the call',
+  'calls before',
+  'calls surviving',
+  'taken over after',
+  'audio gap',
+  'registrations lost',
+  'new call passes after',
 ]
+
+function linesOf(results: readonly Result[]): string[] {
+  const same = Map.groupBy(results, row => [row.fault, row.left, ...columnsOf(row)].join('|'))
+  return [...same.values()].map(rows => {
+    const [{ fault, left }] = rows as [Result]
+    const states = rows.map(({ state }) => state).join(', ')
+    return line(fault, states, rows.length, left ? rows.length : 0, ...columnsOf(rows[0]!))
+  })
+}
 
 /** Writes the table anew. */
 export function writeTable(results: readonly Result[]): void {
@@ -48,6 +65,6 @@ export function writeTable(results: readonly Result[]): void {
   assert.ok(from >= 0 && to > from)
   writeFileSync(
     file,
-    `${text.slice(0, from + start.length)}${[...head, ...results.map(lineOf)].join('\n')}${text.slice(to)}`,
+    `${text.slice(0, from + start.length)}${[line(...head), line(...head.map(() => '---')), ...linesOf(results)].join('\n')}${text.slice(to)}`,
   )
 }

@@ -1,9 +1,8 @@
 import type { Baresip } from '../../support/baresip.ts'
 import { until } from '../../support/pair.ts'
-import { secondsOf } from '../../support/tone.ts'
 import { openWebPhone, type WebPhone, webUrl } from '../../support/web-phone.ts'
 import { type Ground, meetingsAt } from './ground.ts'
-import type { State } from './states.ts'
+import { hears, missedBy, type State } from './states.ts'
 
 // Meetings of real browsers: three pages that send to each other directly, and two that meet a phone in the SFU.
 
@@ -24,15 +23,12 @@ async function openPages(ground: Ground, users: readonly string[], group: string
   return pages
 }
 
-/** Seconds that each page has heard each tone since `watch`; the least of all. */
-async function heardBy(pages: readonly WebPhone[]): Promise<number> {
-  const all = await Promise.all(pages.map(page => page.heard()))
-  return Math.min(...all.flat().map(({ heard }) => heard / 1000))
-}
+const heardBy = async (pages: readonly WebPhone[]) => (await Promise.all(pages.map(page => page.heard()))).flat()
+const missedIn = async (pages: readonly WebPhone[]) => (await heardBy(pages)).map(({ missed }) => missed / 1000)
 
 async function watch(pages: readonly WebPhone[], all: readonly number[]): Promise<void> {
   for (const page of pages) await page.watch(all.filter(tone => tone !== page.tone))
-  await until(async () => (await heardBy(pages)) > 0.5, 15_000)
+  await until(async () => (await heardBy(pages)).every(({ heard }) => heard > 500), 15_000)
 }
 
 async function leave(ground: Ground, id: string, pages: readonly WebPhone[], phone: Baresip | undefined, ms: number) {
@@ -70,7 +66,7 @@ const mesh: State = {
     return {
       phones: [],
       ids: [id],
-      heard: () => heardBy(pages),
+      missed: () => missedIn(pages),
       finish: ms => leave(ground, id, pages, undefined, ms),
       close: () => Promise.all(pages.map(page => page.close())),
     }
@@ -89,16 +85,14 @@ const sfu: State = {
     const phone = await ground.phone(third, { tone: tones[2]! })
     await phone.command('dial', `sip:sfu@${ground.pair.a.domain}`)
     await phone.event('CALL_ESTABLISHED')
-    const hears = (tone: number) => Math.max(0, ...phone.heard().map(sound => secondsOf(sound, tone, 0.2)))
-    const atPhone = () => Math.min(hears(tones[0]!), hears(tones[1]!))
     await watch(pages, tones)
-    await until(() => atPhone() > 0.5, 15_000)
-    const [was, id] = [atPhone(), (await meetingOf(ground, 'sfu'))!.id]
-    await watch(pages, tones)
+    const others = tones.slice(0, 2)
+    await until(() => others.every(tone => hears(phone, tone, 0.2) > 0.5), 15_000)
+    const { id } = (await meetingOf(ground, 'sfu'))!
     return {
       phones: [phone],
       ids: [id],
-      heard: async () => Math.min(await heardBy(pages), atPhone() - was),
+      missed: async () => [...(await missedIn(pages)), ...others.map(tone => missedBy(phone, tone, 0.2))],
       finish: ms => leave(ground, id, pages, phone, ms),
       close: () => Promise.all(pages.map(page => page.close())),
     }
