@@ -84,7 +84,6 @@ export function readMessage(
   return {
     from: { user: sender.user, displayName: sender.displayName, hidden: as === 'hidden' },
     ...{ to, headers, body, at: now, ends },
-    ...(/;gr\b/.test(req.uri) ? { gruu: req.uri } : {}),
     cseq: Number.parseInt(req.get('CSeq') ?? '0', 10),
     callId: `${req.get('Call-ID') ?? ''} ${tagOf(req.get('From'))}`,
     fleeting: ends <= now || composing.test(headers['Content-Type'] ?? ''),

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type Srf from 'drachtio-srf'
 import { allow, type Party } from '../calls/headers.ts'
-import { calledUser } from '../calls/route.ts'
+import { calledUser, type Target } from '../calls/route.ts'
 import { type Headers, type Incoming, type Reply, reply } from '../calls/sip.ts'
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../errors.ts'
@@ -33,6 +33,8 @@ export interface MessagingDeps {
   isOwn(host: string): boolean
   /** Undefined: there is nobody of that name, or nobody any more. */
   find(user: string): Promise<{ user: string } | undefined>
+  /** Whose device a GRUU of this server names; undefined when it is none. */
+  ownerOfGruu(uri: string): string | undefined
   /** The members of a group; undefined: there is no such group. Throws Refusal where the sender may not write to it. */
   membersOf(group: string, sender: string): Promise<readonly string[] | undefined>
   inbox: Inbox
@@ -60,7 +62,7 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   let closing = false
 
   async function accept(draft: Draft, to: string, group: readonly string[] | undefined): Promise<number> {
-    if (group === undefined) return pass(addressTo(draft, to), draft.fleeting)
+    if (group === undefined) return pass(addressTo(draft, to), draft.fleeting, patienceMs)
     const others = group.filter(user => user !== draft.from.user)
     const statuses: number[] = []
     for (let at = 0; at < others.length; at += width) {
@@ -75,7 +77,8 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   async function copy(draft: Draft, user: string): Promise<number> {
     try {
       if ((await deps.find(user)) === undefined) return 404
-      return await pass(addressTo(draft, user), draft.fleeting)
+      // A sender that waited for each silent phone of a large group would give up.
+      return await pass(addressTo(draft, user), draft.fleeting, 0)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       log.info({ to: user, group: draft.to, code: error.code }, 'a member does not get a message')
@@ -84,7 +87,7 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   }
 
   /** The final status for the sender. Throws Refusal. */
-  async function pass(message: Message, fleeting: boolean): Promise<number> {
+  async function pass(message: Message, fleeting: boolean, patience: number): Promise<number> {
     const targets = await sender.targets(message)
     const keeps = !fleeting && config.keepDays > 0
     const waits = targets.length === 0 || (keeps && keeper.isBehind(message.user))
@@ -98,9 +101,9 @@ export function createMessaging(deps: MessagingDeps): Messaging {
         void keeper.bring(message.user)
         return 202
       }
-      return send(message, targets, held)
+      return send(message, targets, held, patience)
     }
-    return send(message, targets, false)
+    return send(message, targets, false, patience)
   }
 
   /** False: it could not be written, and there is a device that may take it all the same. */
@@ -116,7 +119,7 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   }
 
   /** Sends it to all devices; the sender hears of the first that has it, or after a while that it is kept. */
-  async function send(message: Message, targets: Parameters<Sender['send']>[1], held: boolean): Promise<number> {
+  async function send(message: Message, targets: readonly Target[], held: boolean, patience: number): Promise<number> {
     const first = Promise.withResolvers<number>()
     let answered = false
     const answer = (status: number) => {
@@ -146,9 +149,9 @@ export function createMessaging(deps: MessagingDeps): Messaging {
     sending.set(message, all)
     if (!held) return refuseAway(await first.promise)
     const late = new AbortController()
-    const patience = wait(patienceMs, 202, { signal: late.signal, ref: false }).catch(() => 202)
+    const enough = wait(patience, 202, { signal: late.signal, ref: false }).catch(() => 202)
     try {
-      const status = await Promise.race([first.promise, patience])
+      const status = await Promise.race([first.promise, enough])
       answered = true
       return status
     } finally {
@@ -177,8 +180,10 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   async function take(req: Incoming, from: Party): Promise<number> {
     if (!config.enabled) throw new Refusal('method-not-allowed', 'messages.enabled is off')
     admit(from.user)
-    const name = calledUser(req.uri, isOwn).toLowerCase()
-    const draft = readMessage(req, from, `sip:${name}@${domain}`, config, isOwn, now())
+    const owner = /;gr\b/.test(req.uri) ? deps.ownerOfGruu(req.uri) : undefined
+    const name = owner ?? calledUser(req.uri, isOwn).toLowerCase()
+    const read = readMessage(req, from, `sip:${name}@${domain}`, config, isOwn, now())
+    const draft = owner === undefined ? read : { ...read, gruu: req.uri }
     byPerson.set(from.user, (byPerson.get(from.user) ?? 0) + 1)
     try {
       const group = await deps.membersOf(name, from.user)

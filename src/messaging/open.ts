@@ -38,6 +38,7 @@ export interface MessagingRooms {
   registrar: {
     bindings(aor: string): Promise<readonly Binding[]> | readonly Binding[]
     bindingsOfGruu(uri: string): Promise<readonly Binding[] | undefined>
+    resolveGruu(uri: string): { aor: string } | undefined
   }
   database: Database
   redis: RedisLink | undefined
@@ -61,7 +62,8 @@ export async function openMessaging(rooms: MessagingRooms): Promise<Messaging> {
   const srf = rooms.srf as unknown as SrfPort
   const where = whereIn(clustered ? members : undefined)
   const inbox = await openInbox(rooms, now)
-  const sender = createSender({ srf, domain, most: config.calls.mostForks, ...registrar, where })
+  const { bindings, bindingsOfGruu, resolveGruu } = registrar
+  const sender = createSender({ srf, domain, most: config.calls.mostForks, bindings, bindingsOfGruu, where })
   const keeper = createKeeper({ inbox, sender, account, mayAct: members.holdsLease, events, log, now })
 
   async function membersOf(name: string, from: string): Promise<readonly string[] | undefined> {
@@ -74,8 +76,13 @@ export async function openMessaging(rooms: MessagingRooms): Promise<Messaging> {
   }
 
   const stop = watch({ inbox, keeper, rooms, now, leads: leader.isLeader, clustered })
+  const ownerOfGruu = (uri: string) => {
+    const aor = resolveGruu(uri)?.aor
+    return aor === undefined ? undefined : userOf(aor)
+  }
   const parts = { inbox, sender, keeper, events, log, now }
-  const messaging = createMessaging({ ...parts, config: config.messages, domain, isOwn, find: account, membersOf })
+  const people = { domain, isOwn, find: account, ownerOfGruu, membersOf }
+  const messaging = createMessaging({ ...parts, ...people, config: config.messages })
   return {
     ...messaging,
     async close() {
@@ -85,6 +92,8 @@ export async function openMessaging(rooms: MessagingRooms): Promise<Messaging> {
     },
   }
 }
+
+const userOf = (aor: string) => aor.slice('sip:'.length, aor.lastIndexOf('@'))
 
 /** Brings what is kept when there is reason to think that its person is there; gives what ends that. */
 function watch(deps: {
@@ -98,7 +107,6 @@ function watch(deps: {
   const { inbox, keeper, rooms, now } = deps
   const { domain, life, events, log } = rooms
   const { members } = rooms.cluster
-  const userOf = (aor: string) => aor.slice('sip:'.length, aor.lastIndexOf('@'))
 
   async function adopt(dead?: string): Promise<void> {
     try {

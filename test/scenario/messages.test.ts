@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { until } from '../support/pair.ts'
-import { createPhone, type Phone } from '../support/phone.ts'
+import { createPhone } from '../support/phone.ts'
 import { startVaartha, type TestServer } from '../support/server.ts'
 import { createTcpPeer, createUdpPeer, type Peer, sipResponse, unique } from '../support/sip-peer.ts'
 import { createTexter, type Texter } from '../support/texter.ts'
@@ -21,14 +21,12 @@ describe('messages between phones', () => {
     await server.close()
   })
 
-  async function open(
-    user: string,
-    transport: 'UDP' | 'TCP' = 'UDP',
-  ): Promise<{ phone: Phone; texter: Texter; peer: Peer }> {
+  async function open(user: string, transport: 'UDP' | 'TCP' = 'UDP', device?: string) {
     const peer = await (transport === 'UDP' ? createUdpPeer : createTcpPeer)(server.ports.sip)
     peers.push(peer)
     const options = { peer, user, domain: server.domain, password: passwords.get(user)!, transport }
-    return { phone: createPhone(options), texter: createTexter(options), peer }
+    const phone = createPhone({ ...options, ...(device === undefined ? {} : { device }) })
+    return { phone, texter: createTexter(options), peer }
   }
   const kept = () => server.api<{ kept: number; people: number }>('/api/messages/kept')
 
@@ -40,7 +38,10 @@ describe('messages between phones', () => {
       headers: ['Subject: dinner', 'Alert-Info: <http://x>'],
     })
     const got = await Promise.all([one.texter.take(), other.texter.take()])
-    assert.equal((await sent).status, 200)
+    const answer = await sent
+    assert.equal(answer.status, 200)
+    // RFC 3428 sections 4 and 7: neither has one.
+    for (const message of [answer, ...got]) assert.equal(message.header('Contact'), '')
     for (const message of got) {
       assert.equal(message.body, 'Grüße, come home ✓')
       assert.match(message.header('From'), /^"MUM" <sip:mum@vaartha\.local>;tag=/)
@@ -102,6 +103,23 @@ describe('messages between phones', () => {
     assert.equal((await kid.texter.take()).body, 'all of you')
     assert.equal(mum.peer.untaken().length, 0)
     for (const { phone } of [mum, dad, kid]) await phone.register(0)
+  })
+
+  it('goes to the one device that a GRUU names, also when that comes later', async () => {
+    const mum = await open('mum')
+    const device = 'urn:uuid:00000000-0000-4000-8000-000000000001'
+    const [one, other] = [await open('dad', 'UDP', device), await open('dad')]
+    for (const { phone } of [one, other]) await phone.register()
+    const domain = `${server.domain};gr=${device}`
+    const sent = mum.texter.text('dad', 'you alone', { domain })
+    assert.equal((await one.texter.take()).body, 'you alone')
+    assert.equal((await sent).status, 200)
+    await one.phone.register(0)
+    assert.equal((await mum.texter.text('dad', 'you later', { domain })).status, 202)
+    await one.phone.register()
+    assert.equal((await one.texter.take()).body, 'you later')
+    assert.equal(other.peer.untaken().length, 0)
+    for (const { phone } of [one, other]) await phone.register(0)
   })
 
   it('takes a repetition for what it is, and another message in the same words for another', async () => {

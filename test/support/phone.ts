@@ -26,6 +26,8 @@ export interface PhoneOptions {
   domain: string
   password: string
   transport?: 'UDP' | 'TCP' | 'WSS'
+  /** What tells the device from others (RFC 5626), `urn:uuid:…`. */
+  device?: string
   /** Where its RTP comes from and goes to; PCMU. */
   rtpPort?: number
 }
@@ -36,6 +38,7 @@ export function createPhone({
   domain,
   password,
   transport = 'UDP',
+  device,
   rtpPort = peer.port,
 }: PhoneOptions): Phone {
   const aor = `sip:${user}@${domain}`
@@ -58,7 +61,7 @@ export function createPhone({
         `To: ${about.to}`,
         `Call-ID: ${about.callId}`,
         `CSeq: ${number} ${method}`,
-        `Contact: <${contact}>`,
+        `Contact: <${contact}>${device === undefined ? '' : `;+sip.instance="<${device}>"`}`,
         ...headers,
         ...(body === '' ? [] : ['Content-Type: application/sdp']),
         `Content-Length: ${Buffer.byteLength(body)}`,
