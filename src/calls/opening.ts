@@ -78,6 +78,8 @@ export class Opening {
   /** The ACK that the callee of a late offer still waits for. */
   #owedAck: Ack | undefined
   #early: Leg | undefined
+  /** Our tag in the caller's dialog where we have chosen it. */
+  #tag = ''
 
   constructor(deps: OpeningDeps, call: Opened, req: Incoming, res: Reply, party: Party) {
     this.#deps = deps
@@ -93,6 +95,7 @@ export class Opening {
       res,
       ended: () => call.ended,
       bodyFor: (branch, sdp) => early(call, branch, sdp),
+      headers: () => (call.keepFirst === undefined ? {} : this.#withTag()),
       onSent: sent => {
         if (res.stackDialogId && !call.ended) this.#callerLeg(res.stackDialogId).toTag = tagOf(sent?.get('To'))
       },
@@ -169,7 +172,15 @@ export class Opening {
     else void kept.then(answer)
   }
 
-  /** Whoever takes this call over must know the caller's dialog, so we choose its tag where none was sent yet. */
+  /**
+   * Whoever takes this call over must know the caller's dialog, so we choose its tag, and with the first response that has one:
+   * the answer may come before we are told what the engine has sent.
+   */
+  #withTag(): Headers {
+    this.#tag ||= this.#early?.toTag || randomBytes(6).toString('hex')
+    return { To: `${this.#req.get('To')};tag=${this.#tag}` }
+  }
+
   #keep(callee: Leg, headers: Headers, localSdp: string, made: Made | undefined): Promise<void> | undefined {
     const { keepFirst } = this.#call
     if (keepFirst === undefined) return undefined
@@ -177,8 +188,8 @@ export class Opening {
     const caller = this.#callerLeg(`${req.get('Call-ID')};from-tag=${tagOf(req.get('From'))}`)
     caller.learn(req)
     caller.localSdp = localSdp
-    caller.toTag ||= randomBytes(6).toString('hex')
-    headers['To'] = `${req.get('To')};tag=${caller.toTag}`
+    Object.assign(headers, this.#withTag())
+    caller.toTag = this.#tag
     return keepFirst({ req, caller, callee, made, headers })
   }
 

@@ -35,6 +35,8 @@ export interface ProgressUser {
   ended(): boolean
   /** A branch's SDP as the caller is to get it; undefined: not before the answer. */
   bodyFor(branch: Branch, sdp: string): string | undefined | Promise<string | undefined>
+  /** More headers of each provisional response. */
+  headers(): Headers
   /** The caller has got a provisional response. */
   onSent(sent: Message | undefined): void
 }
@@ -42,7 +44,7 @@ export interface ProgressUser {
 // A caller that never acknowledges is given up by the engine after 64*T1; what waits goes on then.
 const giveUpMs = 32_000
 
-export function createProgress({ srf, req, res, ended, bodyFor, onSent }: ProgressUser): Progress {
+export function createProgress({ srf, req, res, ended, bodyFor, headers: more, onSent }: ProgressUser): Progress {
   const required = names(req, 'Require', '100rel')
   const takes = required || names(req, 'Supported', '100rel')
   let earlyMedia: Branch | undefined
@@ -87,7 +89,7 @@ export function createProgress({ srf, req, res, ended, bodyFor, onSent }: Progre
     const { status, reason } = response
     const reliable = required || (takes && response.has('RSeq'))
     if (response.has('RSeq') && !reliable) ack()
-    const headers: Headers = { Allow: allow, ...(media ? fromAnswer(response) : {}) }
+    const headers: Headers = { Allow: allow, ...more(), ...(media ? fromAnswer(response) : {}) }
     if (reliable) {
       headers['Require'] = '100rel'
       waiting = { branch, response }

@@ -6,7 +6,7 @@ import { type Baresip, startBaresip } from '../support/baresip.ts'
 import { type Pair, startPair, until } from '../support/pair.ts'
 import { createPhone, type Phone, phoneSdp } from '../support/phone.ts'
 import type { TestServer } from '../support/server.ts'
-import { createUdpPeer, sipResponse } from '../support/sip-peer.ts'
+import { createUdpPeer, sipResponse, tagIn } from '../support/sip-peer.ts'
 import { secondsOf } from '../support/tone.ts'
 
 // Two nodes and one Redis: the node that has a call is killed, and the call goes on at the other.
@@ -89,6 +89,26 @@ test('killed with SIGKILL: both phones are asked by the other node with the medi
   assert.equal(ok.status, 200)
   assert.equal(bye.method, 'BYE')
   await isRecordedOnce(line)
+})
+
+test('a callee that rings and answers in one breath: the other node knows the tag that the caller was told', async t => {
+  const [alice, bob] = [await phoneAt(pair.a, 'alice'), await phoneAt(pair.a, 'bob')]
+  t.after(() => closeAll(alice, bob))
+  const [answer] = await Promise.all([alice.call('bob'), bob.answer(true)])
+  await pair.a.kill()
+  const told = async () => {
+    const invite = await alice.peer.request('INVITE', 10_000)
+    assert.equal(tagIn(invite.header('From')), tagIn(answer.header('To')))
+    alice.peer.turnTo?.(pair.b.ports.sip)
+    alice.peer.send(
+      sipResponse(invite, 200, { headers: [`Contact: <${alice.contact}>`], body: phoneSdp(alice.peer.port) }),
+    )
+    await alice.peer.request('ACK')
+  }
+  await Promise.all([told(), follow(bob)])
+  await Promise.all([alice.takeBye(10_000), bob.hangUp()])
+  await pair.calls(pair.b, 0)
+  await pair.restart(pair.a)
 })
 
 test('a caller that hangs up before anybody knows of the death is heard all the same', async t => {

@@ -12,8 +12,8 @@ export interface Phone {
   register(expires?: number, ms?: number): Promise<Received>
   /** Sends an INVITE, answers the challenge, and gives the first response that is neither 100 nor 407. */
   call(user: string): Promise<Received>
-  /** Waits for an INVITE, answers it with 200 and takes the ACK. */
-  answer(): Promise<Received>
+  /** Waits for an INVITE, answers it with 200, a 180 just before it where it `rings`, and takes the ACK. */
+  answer(rings?: boolean): Promise<Received>
   /** Waits for a BYE and answers it. */
   takeBye(ms?: number): Promise<Received>
   /** Hangs up the call made or answered last. */
@@ -119,9 +119,10 @@ export function createPhone({
       write('ACK', dialog.target, dialog, [])
       return response
     },
-    async answer() {
+    async answer(rings = false) {
       const invite = await peer.request('INVITE')
       const tag = unique()
+      if (rings) peer.send(sipResponse(invite, 180, { tag, headers: [`Contact: <${contact}>`] }))
       const ok = sipResponse(invite, 200, { tag, headers: [`Contact: <${contact}>`], body: describe(rtpPort) })
       peer.send(ok)
       dialog = {
