@@ -128,6 +128,7 @@ async function build(config: Config, log: Logger, own: Opened['own']): Promise<O
       ...{ store, node: life, events, now: Date.now },
       leader: leader.isLeader,
       onDeath: members.onDeath,
+      onChange: members.onChange,
       log: log.child({ room: 'location' }),
     }),
   )

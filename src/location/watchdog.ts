@@ -33,6 +33,8 @@ export interface WatchdogDeps {
   leader?(): boolean
   /** Tells of other nodes' processes that have died: their flows are gone. */
   onDeath?(listener: (dead: { life: string }) => void): () => void
+  /** Tells how they are: one that was only cut off or asleep comes back, and phones register there as before. */
+  onChange?(listener: (member: { life: string; state: string }) => void): () => void
   /** How long after a store failure an address is tried again, in ms. */
   retryMs?: number
 }
@@ -69,6 +71,9 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
     dead.add(life)
     if (dead.size > mostDead) dead.delete(dead.values().next().value!)
     void writeDown(leaderTries)
+  })
+  const stopReturns = deps.onChange?.(({ life, state }) => {
+    if (state !== 'down') dead.delete(life)
   })
 
   function arm(second: number): void {
@@ -285,6 +290,7 @@ export function createWatchdog(deps: WatchdogDeps): Watchdog {
       clearTimeout(deathTimer)
       stopChanges?.()
       stopDeaths?.()
+      stopReturns?.()
       await store.close()
     },
   }

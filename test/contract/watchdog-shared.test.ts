@@ -19,6 +19,8 @@ interface Watched {
   events: Events
   ended: Facts['unregistered'][]
   die(life: string): void
+  /** It was only cut off. */
+  comeBack(life: string): void
 }
 
 /** Two nodes, a and b; `lead.who` is the one that leads. */
@@ -30,6 +32,7 @@ async function twoWatchdogs(lead: { who: string }, work: (a: Watched, b: Watched
     events.on('unregistered', fact => ended.push(fact))
     const store = await openSharedNode({ redis: redis.url, prefix, events })
     let die = (_dead: { life: string }) => {}
+    let change = (_member: { life: string; state: string }) => {}
     const watchdog = createWatchdog({
       store,
       node: name,
@@ -41,9 +44,14 @@ async function twoWatchdogs(lead: { who: string }, work: (a: Watched, b: Watched
         die = listener
         return () => {}
       },
+      onChange(listener) {
+        change = listener
+        return () => {}
+      },
     })
     await watchdog.start()
-    return { store, watchdog, events, ended, die: life => die({ life }) }
+    const comeBack = (life: string) => change({ life, state: 'up' })
+    return { store, watchdog, events, ended, die: life => die({ life }), comeBack }
   }
   const [a, b] = [await open('a'), await open('b')]
   try {
@@ -115,5 +123,17 @@ describe('watchdogs of two nodes', { concurrency: true }, () => {
       const isOver = (present: readonly Binding[]) => present.filter(({ flow }) => flow === '').length === 2
       for (const node of [a, b]) await until(node.store, aor, isOver)
       assert.deepEqual([a.ended, b.ended], [[], []])
+    }))
+
+  it('what registers at a process that comes back after all keeps its flow', () =>
+    twoWatchdogs({ who: 'b' }, async (a, b) => {
+      b.die('a')
+      b.comeBack('a')
+      await a.watchdog.save(aor, 0, [live()])
+      await until(b.store, aor, present => present.length === 1)
+      assert.deepEqual(
+        (await b.watchdog.load(aor)).bindings.map(({ flow }) => flow),
+        ['flow-1'],
+      )
     }))
 })
