@@ -46,7 +46,8 @@ export function createNodes(
       const all = members.list()
       // Earlier lives of a node that is there again are history.
       const newest = (one: Member) => !all.some(other => other.node === one.node && other.since > one.since)
-      return all.filter(one => one.state !== 'down' || newest(one)).sort((a, b) => (a.node < b.node ? -1 : 1))
+      const there = ({ state }: Member) => state !== 'down' && state !== 'suspect'
+      return all.filter(one => there(one) || newest(one)).sort((a, b) => (a.node < b.node ? -1 : 1))
     },
     stats,
     drain: node => ask('drain', node),
