@@ -4,8 +4,7 @@ import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { RedisLink } from '../redis/redis.ts'
 import { type Copies, createCopies } from './copies.ts'
-import { type Inbox, mostRemembered, rememberMs } from './inbox.ts'
-import { full } from './inbox-sql.ts'
+import { full, type Inbox, mostRemembered, rememberMs } from './inbox.ts'
 import type { Message } from './message.ts'
 import { createInboxScripts } from './redis-scripts.ts'
 
@@ -50,7 +49,7 @@ export function createRedisInbox(deps: RedisInboxDeps): Inbox {
 
   const listening = redis.subscribe(channel, hear, () => void recount())
   const stopWatching = redis.onChange(healthy => {
-    if (healthy) void catchUp()
+    if (healthy) void catchUp().then(recount)
   })
   // What was published may be lost, and what was refused need not have made Redis unhealthy.
   const timer = setInterval(() => void catchUp().then(recount), recountMs)

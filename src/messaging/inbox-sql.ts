@@ -1,7 +1,7 @@
 import { type Database, sqliteCode } from '../database/database.ts'
 import { Refusal } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { type Inbox, mostRemembered, rememberMs } from './inbox.ts'
+import { full, type Inbox, mostRemembered, rememberMs } from './inbox.ts'
 import type { Message } from './message.ts'
 
 export interface SqlInboxDeps {
@@ -13,10 +13,14 @@ export interface SqlInboxDeps {
   log: Logger
 }
 
+// The oldest of too many need not go at once.
+const forgetEvery = 32
+
 /** The inbox of a node by itself, in its database: what is written outlives the process. */
 export async function createSqlInbox({ database, life, mostKept, now, log }: SqlInboxDeps): Promise<Inbox> {
   const { query } = database
   const counts = new Map<string, number>()
+  let held = 0
   const rows = await query
     .selectFrom('messages')
     .select(({ fn }) => ['user', fn.countAll<number>().as('count')])
@@ -57,6 +61,22 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
       .where('key', '=', message.key)
       .execute()
 
+  /** Requests that are too many to be remembered for one person, the oldest. */
+  async function forget(inside: Pick<typeof query, 'deleteFrom'>, user: string): Promise<void> {
+    await inside
+      .deleteFrom('messages_said')
+      .where('user', '=', user)
+      .where('at', '<', ({ selectFrom }) =>
+        selectFrom('messages_said')
+          .select('at')
+          .where('user', '=', user)
+          .orderBy('at', 'desc')
+          .offset(mostRemembered - 1)
+          .limit(1),
+      )
+      .execute()
+  }
+
   async function prune(user?: string): Promise<void> {
     let gone = query.deleteFrom('messages').where('ends', '<=', now()).where('owner', '!=', life)
     if (user !== undefined) gone = gone.where('user', '=', user)
@@ -84,18 +104,7 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
           await inside.insertInto('messages').values(row).execute()
           const first = { user, key, at, cseq, status: kept ? 202 : 0 }
           await inside.replaceInto('messages_said').values(first).execute()
-          await inside
-            .deleteFrom('messages_said')
-            .where('user', '=', user)
-            .where('at', '<', ({ selectFrom }) =>
-              selectFrom('messages_said')
-                .select('at')
-                .where('user', '=', user)
-                .orderBy('at', 'desc')
-                .offset(mostRemembered - 1)
-                .limit(1),
-            )
-            .execute()
+          if (++held % forgetEvery === 0) await forget(inside, user)
         })
         if (kept) add(user, 1)
         return 'held'
@@ -196,11 +205,4 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
       }),
     close() {},
   }
-}
-
-/** There is no room for one more; `Warning` says so to the sender. */
-export function full(): Refusal {
-  return new Refusal('temporarily-unavailable', 'The inbox is full', {
-    headers: { Warning: '399 vaartha "Inbox full"' },
-  })
 }

@@ -1,3 +1,4 @@
+import { Refusal } from '../errors.ts'
 import type { Message } from './message.ts'
 
 // The seam to where messages are until their people have them. Each is either being sent by one life of a node, or kept
@@ -31,3 +32,10 @@ export interface Inbox {
 /** How long a request is remembered, in ms, and how many for one person. */
 export const rememberMs = 600_000
 export const mostRemembered = 256
+
+/** There is no room for one more; `Warning` says so to the sender. */
+export function full(): Refusal {
+  return new Refusal('temporarily-unavailable', 'The inbox is full', {
+    headers: { Warning: '399 vaartha "Inbox full"' },
+  })
+}

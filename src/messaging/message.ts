@@ -133,8 +133,9 @@ export function headersFor(message: Message, device: string, domain: string): He
 /** What so many devices have said: one has it, all refuse it for good (with the status for the sender), or it waits. */
 export type Outcome = 'taken' | 'unreachable' | { refused: number }
 
-// Nobody is there, or not now. All others know what they do not want.
-const later = new Set([408, 410, 480, 481, 486, 491, 500, 502, 504, 600])
+// Nobody is there, or not now, or a device knows no messages, as web phones do not (405, 501), and another one may come that
+// does. All others know what they do not want.
+const later = new Set([405, 408, 410, 480, 481, 486, 491, 500, 501, 502, 504, 600])
 
 /** A device that has it already says 482, because the attempt of a node that died is not answered yet (RFC 3261 section 8.2.2.2). */
 export const hasTaken = (status: number) => (status >= 200 && status < 300) || status === 482

@@ -53,6 +53,7 @@ const mostSending = 1000
 const mostOfOne = 32
 // Copies of a message to a group that are made at once.
 const width = 25
+const others = allow.replace(' MESSAGE,', '')
 
 /** Takes messages, and answers for their people: 200 when a device has it, 202 when it is kept. */
 export function createMessaging(deps: MessagingDeps): Messaging {
@@ -63,10 +64,10 @@ export function createMessaging(deps: MessagingDeps): Messaging {
 
   async function accept(draft: Draft, to: string, group: readonly string[] | undefined): Promise<number> {
     if (group === undefined) return pass(addressTo(draft, to), draft.fleeting, patienceMs)
-    const others = group.filter(user => user !== draft.from.user)
+    const members = group.filter(user => user !== draft.from.user)
     const statuses: number[] = []
-    for (let at = 0; at < others.length; at += width) {
-      const some = others.slice(at, at + width).map(user => copy(draft, user))
+    for (let at = 0; at < members.length; at += width) {
+      const some = members.slice(at, at + width).map(user => copy(draft, user))
       statuses.push(...(await Promise.all(some)))
     }
     if (statuses.some(status => status < 300)) return 202
@@ -101,9 +102,9 @@ export function createMessaging(deps: MessagingDeps): Messaging {
         void keeper.bring(message.user)
         return 202
       }
-      return send(message, targets, held, patience)
+      return (await send(message, targets, held, patience)) || refuse(away())
     }
-    return send(message, targets, false, patience)
+    return (await send(message, targets, false, patience)) || refuse(notKept(false))
   }
 
   /** False: it could not be written, and there is a device that may take it all the same. */
@@ -118,7 +119,7 @@ export function createMessaging(deps: MessagingDeps): Messaging {
     }
   }
 
-  /** Sends it to all devices; the sender hears of the first that has it, or after a while that it is kept. */
+  /** Sends it to all devices; the sender hears of the first that has it, or after a while that it is kept. 0: nobody has it. */
   async function send(message: Message, targets: readonly Target[], held: boolean, patience: number): Promise<number> {
     const first = Promise.withResolvers<number>()
     let answered = false
@@ -141,13 +142,16 @@ export function createMessaging(deps: MessagingDeps): Messaging {
         } else if (outcome !== 'unreachable' && !answered) {
           if (held) await inbox.end(message, outcome.refused)
           answer(outcome.refused)
-        } else if (!held) answer(503)
+        } else if (!held) answer(0)
         else answer((await inbox.leave(message)) ? 202 : 480)
       })
-      .catch(error => first.reject(error))
+      .catch((error: unknown) => {
+        if (answered) log.error({ err: error, message: message.id }, 'a message failed after its answer')
+        first.reject(error)
+      })
       .finally(() => sending.delete(message))
     sending.set(message, all)
-    if (!held) return refuseAway(await first.promise)
+    if (!held) return first.promise
     const late = new AbortController()
     const enough = wait(patience, 202, { signal: late.signal, ref: false }).catch(() => 202)
     try {
@@ -178,7 +182,8 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   }
 
   async function take(req: Incoming, from: Party): Promise<number> {
-    if (!config.enabled) throw new Refusal('method-not-allowed', 'messages.enabled is off')
+    if (!config.enabled)
+      throw new Refusal('method-not-allowed', 'messages.enabled is off', { headers: { Allow: others } })
     admit(from.user)
     const owner = /;gr\b/.test(req.uri) ? deps.ownerOfGruu(req.uri) : undefined
     const name = owner ?? calledUser(req.uri, isOwn).toLowerCase()
@@ -204,8 +209,6 @@ export function createMessaging(deps: MessagingDeps): Messaging {
       try {
         status = await take(request as unknown as Incoming, from)
         const headers: Headers = { Date: new Date(now()).toUTCString() }
-        // RFC 3261 section 21.4.6: what else may be said to this person.
-        if (status === 405) headers['Allow'] = allow.replace(' MESSAGE,', '')
         reply(response as unknown as Reply, status, { headers })
       } catch (error) {
         if (error instanceof Refusal) status = error.sipStatus
@@ -233,8 +236,6 @@ function away(): Refusal {
   return new Refusal('store-unavailable', 'Messages cannot be kept now', { headers })
 }
 
-/** A message that no device took and that could not be kept. */
-function refuseAway(status: number): number {
-  if (status === 503) throw away()
-  return status
+function refuse(refusal: Refusal): never {
+  throw refusal
 }

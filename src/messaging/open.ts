@@ -51,6 +51,7 @@ export interface MessagingRooms {
 }
 
 const tidyMs = 60_000
+const againMs = 2000
 // Who has registered within this time may have done so before it was known that something is kept.
 const recentMs = 10_000
 
@@ -108,14 +109,20 @@ function watch(deps: {
   const { domain, life, events, log } = rooms
   const { members } = rooms.cluster
 
+  let closed = false
+
   async function adopt(dead?: string): Promise<void> {
+    if (closed) return
     try {
       const users = await inbox.adopt(dead)
       if (users.length > 0) log.info({ people: users.length, life: dead }, 'messages of a node that is gone go on here')
       await Promise.all(users.map(user => keeper.bring(user)))
     } catch (error) {
       if (!(error instanceof Refusal)) log.error({ err: error }, 'adopting messages failed by a bug')
-      else log.warn({ why: error.message }, 'messages of a node that is gone are adopted later')
+      else {
+        log.warn({ why: error.message, life: dead }, 'messages of a node that is gone are adopted later')
+        if (dead !== undefined) setTimeout(() => void adopt(dead), againMs).unref()
+      }
     }
   }
 
@@ -147,6 +154,7 @@ function watch(deps: {
   // A node by itself that was killed finds what its last life was sending.
   if (!deps.clustered) void adopt()
   return () => {
+    closed = true
     clearInterval(timer)
     for (const end of stops) end()
   }

@@ -27,7 +27,7 @@ export function someMessage(user: string, body: string, more: Partial<Message> =
   return { id, user, key: `key ${id}`.replace(/ /g, '-'), ...rest, ...more }
 }
 
-export async function untilTrue(isSo: () => boolean, ms = 5000): Promise<void> {
+export async function untilTrue(isSo: () => boolean, ms = 20_000): Promise<void> {
   for (const late = performance.now() + ms; !isSo(); await new Promise(resolve => setImmediate(resolve))) {
     if (performance.now() > late) throw new Error('it has not become so in time')
   }

@@ -105,7 +105,7 @@ it('without its Redis takes nothing, and tells it afterwards what has arrived; n
   process.kill(server.pid, 'SIGCONT')
   await back
   const ids = () => redis.ask('test', client => client.hkeys('m:inbox:{dad}'))
-  await until(async () => (await ids()).sort().join() === ['#', kept.id].join())
+  await until(async () => (await ids()).sort().join() === ['#', kept.id].join(), 20_000)
 })
 
 it('is sealed anew while the secret of the cluster is changed', async () => {
@@ -127,7 +127,7 @@ it('is sealed anew while the secret of the cluster is changed', async () => {
   const resealing = createResealing(open('b', next, old).sealed)
   closings.push(resealing.close)
   resealing.start()
-  await until(async () => (await raw()) !== before)
+  await until(async () => (await raw()) !== before, 20_000)
   assert.deepEqual(await open('c', next).inbox.take('dad', '', 1), [message])
 })
 
@@ -150,19 +150,19 @@ it('is brought back to a Redis that has lost it, and nothing is that has arrived
   assert.equal((await b.inbox.take('dad', '', 1)).length, 1)
   await b.inbox.end(arrived!, 200)
   const copied = async () => (await a.copies()).map(({ id }) => id).join()
-  await until(async () => (await copied()) === kept!.id)
+  await until(async () => (await copied()) === kept!.id, 20_000)
 
   await server.stop()
   server = await startRedis(server.port)
   closings.push(() => server.stop())
   const inRedis = async (id: string) => (await a.redis.ask('test', client => client.hexists('m:inbox:{dad}', id))) === 1
-  const quietly = (isSo: () => Promise<boolean>) => until(() => isSo().catch(() => false), 10_000)
+  const quietly = (isSo: () => Promise<boolean>) => until(() => isSo().catch(() => false), 20_000)
   await quietly(() => inRedis(kept!.id))
   assert.equal(await inRedis(arrived!.id), false)
 
   // A replica that became the master lacks what came last; who hears of it is connected anew.
   await a.inbox.hold(lagging!, true)
-  await until(async () => (await copied()) === [kept!.id, lagging!.id].join())
+  await until(async () => (await copied()) === [kept!.id, lagging!.id].join(), 20_000)
   await a.redis.ask('test', client => client.hdel('m:inbox:{dad}', lagging!.id))
   await a.redis.ask('test', client => client.hdel('m:said:{dad}', lagging!.key))
   await b.redis.ask('test', client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))

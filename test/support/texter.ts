@@ -33,7 +33,7 @@ export function createTexter({ peer, user, domain, password, transport = 'UDP' }
 
   return {
     async text(to, body, more = {}) {
-      const { callId = unique(), headers = [], type = 'text/plain', from = user, ms = 8000 } = more
+      const { callId = unique(), headers = [], type = 'text/plain', from = user, ms = 30_000 } = more
       const uri = `sip:${to}@${more.domain ?? domain}`
       const tag = callId.slice(0, 8)
       const send = (proof: readonly string[]) => {
@@ -62,7 +62,7 @@ export function createTexter({ peer, user, domain, password, transport = 'UDP' }
       if (first.status !== 407) return first
       return send([digestHeader(first, { method: 'MESSAGE', uri }, { user, password })])
     },
-    async take(status = 200, ms) {
+    async take(status = 200, ms = 30_000) {
       const message = await peer.request('MESSAGE', ms)
       peer.send(sipResponse(message, status))
       return message
