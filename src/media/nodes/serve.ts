@@ -30,6 +30,9 @@ export interface MediaServing {
 }
 
 const forgetMs = 15_000
+// Who uses something here asks four times a second, and after 1.4 s of silence it has its parties sent to by another node:
+// they would hear both.
+const silentMs = 3000
 const mostSessions = 64
 
 /** Lets other nodes use this node's media over the bus. Each has a session, which ends with whoever asked for it. */
@@ -80,7 +83,10 @@ export function serveMedia(deps: ServeDeps): MediaServing {
 
   function forget(): void {
     const now = performance.now()
-    for (const [id, one] of sessions) if (now - one.heardAt > patience) void end(id, 'it is silent')
+    for (const [id, { session, heardAt }] of sessions) {
+      const most = session.legs() > 0 ? Math.min(silentMs, patience) : patience
+      if (now - heardAt > most) void end(id, 'it is silent')
+    }
   }
 
   async function end(id: string, why: string): Promise<void> {

@@ -29,7 +29,7 @@ const lostWithNode = new Set(['ringing', 'early media'])
 const judgedSeconds = (up: readonly Up[]) => (up.some(({ state }) => state.web) ? 10 : 6)
 const mostGap: Record<string, number> = {
   established: 1,
-  'meeting of phones': 5,
+  'meeting of phones': 5.9,
   'mesh of browsers': 3,
   'browsers and a phone in the SFU': 9,
 }
