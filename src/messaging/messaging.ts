@@ -60,6 +60,8 @@ export function createMessaging(deps: MessagingDeps): Messaging {
   const { config, domain, isOwn, inbox, sender, keeper, events, log, now } = deps
   const sending = new Map<Message, Promise<unknown>>()
   const byPerson = new Map<string, number>()
+  /** Answers senders of what is written down. */
+  const waiting = new Set<(status: number) => void>()
   let closing = false
 
   async function accept(draft: Draft, to: string, group: readonly string[] | undefined): Promise<number> {
@@ -152,6 +154,7 @@ export function createMessaging(deps: MessagingDeps): Messaging {
       .finally(() => sending.delete(message))
     sending.set(message, all)
     if (!held) return first.promise
+    waiting.add(answer)
     const late = new AbortController()
     const enough = wait(patience, 202, { signal: late.signal, ref: false }).catch(() => 202)
     try {
@@ -160,6 +163,7 @@ export function createMessaging(deps: MessagingDeps): Messaging {
       return status
     } finally {
       late.abort()
+      waiting.delete(answer)
     }
   }
 
@@ -221,6 +225,8 @@ export function createMessaging(deps: MessagingDeps): Messaging {
     async close() {
       closing = true
       keeper.close()
+      // What is written down is safe, and its sender need not wait for us.
+      for (const answer of waiting) answer(202)
       await Promise.race([Promise.allSettled(sending.values()), wait(closeMs, undefined, { ref: false })])
     },
   }

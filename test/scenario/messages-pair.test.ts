@@ -89,6 +89,22 @@ describe('messages over two nodes', () => {
     await Promise.all([dad.phone.register(0, patience), aunt.phone.register(0, patience)])
   })
 
+  it('are taken over from a node that stops before a phone has answered', async () => {
+    const [mum, kid] = [await open('mum', pair.b), await open('kid', pair.b)]
+    await kid.phone.register(600, patience)
+    await registered(pair.a, 'kid')
+    const sent = mum.texter.text('kid', 'in flight')
+    const before = await kid.peer.request('MESSAGE', patience)
+    await pair.b.stop()
+    assert.equal((await sent).status, 202)
+    kid.peer.turnTo!(pair.a.ports.sip)
+    const again = await kid.texter.take()
+    assert.equal(again.header('Call-ID'), before.header('Call-ID'))
+    await until(async () => (await kept(pair.a)) === 0, patience)
+    await kid.phone.register(0, patience)
+    await pair.restart(pair.b)
+  })
+
   it('survive SIGKILL of the node that is delivering, and reach the phone once', async () => {
     const [mum, gran] = [await open('mum', pair.a), await open('gran', pair.a)]
     const dad = await open('dad', pair.a, 'TCP')
