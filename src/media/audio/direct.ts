@@ -1,13 +1,11 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { EADDRINUSE, EAGAIN, type Libc, placeBytes, writePlace } from './libc.ts'
-import type { MediaSocket } from './media-socket.ts'
+import type { DirectMediaSocket } from './media-socket.ts'
 
 // A socket that Node watches as any other, and that a thread which sleeps through to its beat reads by itself: one call
 // for a datagram, into one standing buffer, in place of all that Node does around it.
 
 const mostBytes = 2048
-// So that a stranger who floods one port can not hold the beat of all.
-const mostAtOnce = 256
 // One for the whole thread: a packet is dealt with before the next one is read.
 const room = Buffer.allocUnsafeSlow(mostBytes + placeBytes + 4)
 // A view for each length that came: phones send packets of few lengths, and making one costs as much as reading.
@@ -33,11 +31,11 @@ export function bindDirect(libc: Libc, address: string, port: number): Promise<D
   })
 }
 
-export class DirectSocket implements MediaSocket {
+export class DirectSocket implements DirectMediaSocket {
   readonly port: number
   readonly address: string
+  readonly fd: number
   readonly #libc: Libc
-  readonly #fd: number
   readonly #socket: Socket
   readonly #at: number
   #take: (bytes: Buffer, from: RemoteInfo) => void = () => {}
@@ -53,7 +51,7 @@ export class DirectSocket implements MediaSocket {
 
   constructor(libc: Libc, fd: number, socket: Socket) {
     this.#libc = libc
-    this.#fd = fd
+    this.fd = fd
     this.#socket = socket
     this.#at = libc.addressOf(room)
     const { address, port } = socket.address()
@@ -68,13 +66,13 @@ export class DirectSocket implements MediaSocket {
     this.#socket.on('error', fail)
   }
 
-  read(): number {
+  read(most: number): number {
     const libc = this.#libc
     const place = this.#at + mostBytes
     let count = 0
-    for (; count < mostAtOnce && !this.#closed; count++) {
+    for (; count < most && !this.#closed; count++) {
       words[placeBytes / 4] = placeBytes
-      const size = libc.receive(this.#fd, this.#at, mostBytes, place, place + placeBytes)
+      const size = libc.receive(this.fd, this.#at, mostBytes, place, place + placeBytes)
       if (size < 0) {
         // An ICMP message is told once; what else is there waits for the loop of events.
         if (libc.errno() !== EAGAIN) this.#fail()
@@ -122,7 +120,7 @@ export class DirectSocket implements MediaSocket {
 
   #put(bytes: Buffer, length: number, place: Buffer | null): void {
     // Sound that the system has no room for now is of no use later.
-    if (this.#libc.send(this.#fd, bytes, length, place) < 0) this.#fail()
+    if (this.#libc.send(this.fd, bytes, length, place) < 0) this.#fail()
   }
 
   #meet(): void {

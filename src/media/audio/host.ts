@@ -5,7 +5,6 @@ import { createEcho } from './echo.ts'
 import type { End, Route } from './end.ts'
 import { createHub, type Hub, type HubOptions } from './hub.ts'
 import type { Inbound } from './inbound.ts'
-import type { Libc } from './libc.ts'
 import { createLink, type Link } from './link.ts'
 import { createMeeting, type Meeting } from './meeting.ts'
 import type { Mixing } from './mixing.ts'
@@ -20,8 +19,6 @@ export type AudioHost = Omit<AudioEngine, 'on'>
 export interface AudioHostOptions extends HubOptions {
   rtpPorts: PortRange
   trunkPorts: PortRange
-  /** The system's own calls, where they can be made. */
-  libc?: Libc | undefined
   /** CPU seconds used so far, for `stats`. */
   cpuSeconds(): number
   /** Between two looks at what is silent or due for a report; 1 s. */

@@ -1,9 +1,11 @@
 import type { Codecs } from '../codec/codec.ts'
 import type { Mixer, MixerOptions } from '../mix/mixer.ts'
 import type { AudioEvent } from './audio.ts'
-import type { MediaSocket } from './media-socket.ts'
+import type { Libc } from './libc.ts'
+import { isDirect, type MediaSocket } from './media-socket.ts'
 import { mostBytes } from './rtp.ts'
 import { createTicker, type Rest, type Ticker } from './ticker.ts'
+import { createWatched } from './watched.ts'
 
 // What everything in the audio thread shares: the clock, the counters, the way up, and buffers to send from.
 
@@ -39,6 +41,8 @@ export interface HubOptions {
   now?: (() => number) | undefined
   wall?: (() => number) | undefined
   silentMs?: number | undefined
+  /** The system's own calls, where they can be made. */
+  libc?: Libc | undefined
   /** A thread of its own may sleep between beats: whoever asks it for something counts this up and wakes it. */
   bell?: Int32Array | undefined
 }
@@ -54,10 +58,10 @@ export function createHub(options: HubOptions): Hub {
   let next = 0
   let loading: Promise<Mixery> | undefined
   let mixery: Mixery | undefined
-  const sockets = new Set<MediaSocket>()
   let hurried = 0
   let rung = 0
-  const { bell } = options
+  const { bell, libc } = options
+  const watched = libc && createWatched(libc)
   const rest: Rest | undefined = bell && {
     may: () => hurried === 0,
     sleep(ms) {
@@ -66,11 +70,7 @@ export function createHub(options: HubOptions): Hub {
       rung = Atomics.load(bell, 0)
       return false
     },
-    read() {
-      let count = 0
-      for (const socket of sockets) count += socket.read?.() ?? 0
-      return count
-    },
+    read: () => watched?.read() ?? 0,
   }
   const now = options.now ?? (() => performance.now())
   const hurry = () => {
@@ -94,12 +94,9 @@ export function createHub(options: HubOptions): Hub {
     ticker: createTicker(now, rest),
     watch(socket) {
       // What can not be read by the way must wake the thread up.
-      const calm = socket.read ? undefined : hurry()
-      sockets.add(socket)
-      return () => {
-        sockets.delete(socket)
-        calm?.()
-      }
+      if (!watched || !isDirect(socket)) return hurry()
+      watched.add(socket)
+      return () => watched.delete(socket)
     },
     hurry,
     loadMixery,

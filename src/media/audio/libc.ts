@@ -13,6 +13,8 @@ export interface Libc {
   receive(fd: number, into: number, most: number, from: number, length: number): number
   /** Sends without waiting, to where the socket is connected when `place` is null. */
   send(fd: number, bytes: Buffer, length: number, place: Buffer | null): number
+  /** How many of so many `pollfd`s have something, without waiting; it writes what into each. */
+  poll(entries: Buffer, count: number): number
   /** The number of the last error of a call that gave -1. */
   errno(): number
   addressOf(buffer: Buffer): number
@@ -38,6 +40,7 @@ export async function loadLibc(): Promise<Libc | undefined> {
     const bind = library.func('int bind(int, void *, uint32_t)')
     const close = library.func('int close(int)')
     const receive = library.func('intptr_t recvfrom(int, uintptr_t, size_t, int, uintptr_t, uintptr_t)')
+    const poll = library.func('int poll(void *, unsigned long, int)')
     const send = library.func('intptr_t sendto(int, void *, size_t, int, void *, uint32_t)')
     return {
       socket: () => socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) as number,
@@ -46,6 +49,7 @@ export async function loadLibc(): Promise<Libc | undefined> {
       receive: (fd, into, most, from, length) => receive(fd, into, most, MSG_DONTWAIT, from, length) as number,
       send: (fd, bytes, length, place) =>
         send(fd, bytes, length, MSG_DONTWAIT, place, place ? placeBytes : 0) as number,
+      poll: (entries, count) => poll(entries, count, 0) as number,
       errno: () => koffi.errno(),
       addressOf: buffer => Number(koffi.address(buffer)),
     }

@@ -7,8 +7,6 @@ export interface MediaSocket {
   readonly port: number
   /** Who takes each datagram, before the next one is read, and who is told of errors of the system. */
   receive(take: (bytes: Buffer, from: RemoteInfo) => void, fail: () => void): void
-  /** Takes what has come, of a flood the first part, and says how many; only where a socket can be read so. */
-  read?(): number
   send(bytes: Buffer, length: number, port: number, address: string): void
   /** To where it is connected. */
   sendConnected(bytes: Buffer, length: number): void
@@ -19,6 +17,16 @@ export interface MediaSocket {
   setBuffer(bytes: number): void
   close(): Promise<void>
 }
+
+/** One that can be read without the loop of events. */
+export interface DirectMediaSocket extends MediaSocket {
+  /** Its number in this process. */
+  readonly fd: number
+  /** Takes so many datagrams of those that have come, and says how many. */
+  read(most: number): number
+}
+
+export const isDirect = (socket: MediaSocket): socket is DirectMediaSocket => 'fd' in socket
 
 /** Binds a socket of Node's. Rejects with the system's error, `EADDRINUSE` when the port is taken. */
 export function bindNode(address: string, port: number): Promise<MediaSocket> {

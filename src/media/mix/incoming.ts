@@ -87,7 +87,7 @@ export function createIncoming(codecs: Codecs, first: MixRate, now: () => number
     if (samples === 0 || samples > 0.12 * codec!.clockRate) return undefined
     if (keep) {
       const { sequence, timestamp } = packet
-      jitter!.put({ sequence, timestamp, samples, payload: new Uint8Array(packet.payload) }, now())
+      jitter!.put({ sequence, timestamp, samples, payload: Buffer.from(packet.payload) }, now())
     }
     if (packet.level !== undefined) return packet.level & 127
     meter ??= codecs.meter(codec!.codec)
