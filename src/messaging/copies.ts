@@ -30,6 +30,8 @@ export interface CopiesDeps {
   log: Logger
 }
 
+const page = 200
+
 export function createCopies({ database, redis, key, lookUp, restore, now, log }: CopiesDeps): Copies {
   const { query } = database
   /** Those of this life of the node, of which it has heard all. */
@@ -71,14 +73,19 @@ export function createCopies({ database, redis, key, lookUp, restore, now, log }
 
   async function compareAll(): Promise<void> {
     era = await readEra()
-    const rows = await query.selectFrom('messages').select(['owner', 'message']).orderBy('id').execute()
-    for (const { owner, message } of rows) {
-      try {
-        await look(JSON.parse(message) as Message, owner)
-      } catch (error) {
-        // There is no room for it now; Redis being away ends this.
-        if (!(error instanceof Refusal) || error.code === 'store-unavailable') throw error
+    for (let last = ''; ; ) {
+      const some = query.selectFrom('messages').select(['id', 'owner', 'message']).where('id', '>', last)
+      const rows = await some.orderBy('id').limit(page).execute()
+      for (const { owner, message } of rows) {
+        try {
+          await look(JSON.parse(message) as Message, owner)
+        } catch (error) {
+          // There is no room for it now; Redis being away ends this.
+          if (!(error instanceof Refusal) || error.code === 'store-unavailable') throw error
+        }
       }
+      if (rows.length < page) return
+      last = rows.at(-1)!.id
     }
   }
 

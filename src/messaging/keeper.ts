@@ -64,10 +64,11 @@ export function createKeeper(deps: KeeperDeps): Keeper {
       return true
     }
     const refused = outcome === 'unreachable' ? undefined : outcome.refused
+    log.info({ message: id, to: user, devices: targets.length, refused }, 'kept message not delivered yet')
+    if (outcome === 'unreachable') return false
     // What these devices do not take, another one may.
     await inbox.leave(message)
-    log.info({ message: id, to: user, devices: targets.length, refused }, 'kept message not delivered yet')
-    return outcome !== 'unreachable'
+    return true
   }
 
   async function bringAll(user: string): Promise<void> {
@@ -76,14 +77,23 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     for (let after = ''; ; ) {
       const found = await takeTurn(user, after)
       if (found.length === 0) return
-      let reached = true
-      for (const message of found) {
-        if (reached) reached = await deliver(message, account.created)
-        else await inbox.leave(message)
-      }
-      if (!reached) return
       after = found.at(-1)!.id
+      if (!(await deliverAll(found, account.created))) return
     }
+  }
+
+  /** What is not reached, or not tried because of that or of an error, is given back. */
+  async function deliverAll(found: Message[], created: string): Promise<boolean> {
+    const open = new Set(found)
+    try {
+      for (const message of found) {
+        if (!(await deliver(message, created))) break
+        open.delete(message)
+      }
+    } finally {
+      for (const message of open) await inbox.leave(message)
+    }
+    return open.size === 0
   }
 
   return {

@@ -111,7 +111,7 @@ function watch(deps: {
 
   let closed = false
 
-  async function adopt(dead?: string): Promise<void> {
+  async function adopt(dead?: string, again = false): Promise<void> {
     if (closed) return
     try {
       const users = await inbox.adopt(dead)
@@ -120,8 +120,8 @@ function watch(deps: {
     } catch (error) {
       if (!(error instanceof Refusal)) log.error({ err: error }, 'adopting messages failed by a bug')
       else {
-        log.warn({ why: error.message, life: dead }, 'messages of a node that is gone are adopted later')
-        if (dead !== undefined) setTimeout(() => void adopt(dead), againMs).unref()
+        if (!again) log.warn({ why: error.message, life: dead }, 'messages of a node that is gone are adopted later')
+        if (dead !== undefined) setTimeout(() => void adopt(dead, true), againMs).unref()
       }
     }
   }

@@ -9,21 +9,20 @@ const parts = `
 local function parts(value) return string.match(value, '^([^,]*),(%a),(%d+) (.*)$') end
 local function count(by)
   local kept = redis.call('HINCRBY', KEYS[1], '#', by)
-  if kept <= 0 and redis.call('HLEN', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
+  if kept <= 0 then redis.call('HDEL', KEYS[1], '#') end
   return math.max(kept, 0)
 end
 local function prune(now)
-  local all = redis.call('HGETALL', KEYS[1])
+  local all, kept = redis.call('HGETALL', KEYS[1]), 0
   for at = 1, #all, 2 do
     if all[at] ~= '#' then
       local owner, state, ends = parts(all[at + 1])
-      if state == 'k' and owner == '' and tonumber(ends) <= tonumber(now) then
-        redis.call('HDEL', KEYS[1], all[at])
-        count(-1)
-      end
+      if state == 'k' and owner == '' and tonumber(ends) <= tonumber(now) then redis.call('HDEL', KEYS[1], all[at])
+      elseif state == 'k' then kept = kept + 1 end
     end
   end
-  return tonumber(redis.call('HGET', KEYS[1], '#') or '0')
+  if kept > 0 then redis.call('HSET', KEYS[1], '#', kept) else redis.call('HDEL', KEYS[1], '#') end
+  return kept
 end`
 
 const hold = `${parts}
@@ -34,6 +33,7 @@ if said and again == '' then
   if tonumber(at) > now - remember and (before == cseq or status == '0') then return { 'known', status } end
 end
 local kept = tonumber(redis.call('HGET', KEYS[1], '#') or '0')
+if redis.call('HEXISTS', KEYS[1], id) == 1 then return { 'held', tostring(kept) } end
 if state == 'k' then
   if kept >= tonumber(most) and prune(now) >= tonumber(most) then return { 'full', '0' } end
   kept = count(1)

@@ -108,7 +108,8 @@ export function describeInbox(name: string, start: () => Promise<InboxPlace>): v
       await inbox.hold(someMessage(user, 'short'), true)
       await inbox.hold(someMessage(user, 'long', { ends: began + 900_000 }), true)
       place!.setTime(began + 60_000)
-      await inbox.tidy()
+      // A second time is as good as one.
+      for (let n = 0; n < 2; n++) await inbox.tidy()
       assert.equal(inbox.counts.get(user), 1)
       assert.deepEqual(bodies(await inbox.take(user, '', 9)), ['long'])
     })
