@@ -5,12 +5,18 @@ import type { Media } from './media.ts'
 // What carries media is started for the first leg, and that takes a second or two. A node that has others beside it would
 // lose that time when one of them dies and its calls come here, so it starts the audio thread and a worker before.
 
+interface Seen {
+  node: string
+  state: string
+}
+
 export interface WarmDeps {
   media: Pick<Media, 'allocate' | 'release'>
   members: {
     /** This node's name. */
     node: string
-    onChange(listener: (member: { node: string; state: string }) => void): () => void
+    list(): readonly Seen[]
+    onChange(listener: (member: Seen) => void): () => void
   }
   /** An address of ours. */
   towards: string
@@ -37,12 +43,15 @@ export function warmBeside({ media, members, towards, log, delayMs = 3000 }: War
     }
   }
 
-  const stop = members.onChange(({ node, state }) => {
-    if (node === members.node || state !== 'up') return
+  const look = ({ node, state }: Seen) => {
+    if (node === members.node || state !== 'up' || timer !== undefined) return
     stop()
     timer = setTimeout(() => void warm(), delayMs)
     timer.unref()
-  })
+  }
+  const stop = members.onChange(look)
+  // The node that comes second has seen the first one up before there was any media.
+  for (const member of members.list()) look(member)
   return {
     close() {
       stop()

@@ -15,7 +15,7 @@ test('what carries media is started when another node is up, once, and nothing i
     changes.on('change', listener)
     return () => changes.off('change', listener)
   }
-  const members = { node: 'a', onChange }
+  const members = { node: 'a', list: () => [{ node: 'a', state: 'up' }], onChange }
   const warm = warmBeside({ media, members, towards: '127.0.0.1', log: createSilentLog(), delayMs: 0 })
   t.after(() => warm.close())
   const say = (node: string, state: Member['state']) => changes.emit('change', { node, state }, undefined)
@@ -27,4 +27,17 @@ test('what carries media is started when another node is up, once, and nothing i
   assert.equal(changes.listenerCount('change'), 0)
   await until(() => media.load().workers.length === 1, 10_000)
   await until(() => media.load().ports === 0 && media.load().workers.every(({ legs }) => legs === 0), 10_000)
+})
+
+test('it is also started on the node that comes second, which finds the first one up', async t => {
+  const { media, close } = await startMedia()
+  t.after(close)
+  const list = () => [
+    { node: 'a', state: 'up' },
+    { node: 'b', state: 'up' },
+  ]
+  const members = { node: 'b', list, onChange: () => () => {} }
+  const warm = warmBeside({ media, members, towards: '127.0.0.1', log: createSilentLog(), delayMs: 0 })
+  t.after(() => warm.close())
+  await until(() => media.load().workers.length === 1, 10_000)
 })
