@@ -137,7 +137,14 @@ const worker: Fault = {
   name: 'SFU worker of the active node dies',
   moves: false,
   web: true,
-  ready: ground => until(() => workersOf(ground).length > 0, 20_000),
+  // One that dies while it starts is replaced when somebody needs it.
+  ready: ground =>
+    until(() => {
+      const log = ground.pair.a.log()
+      const started = (pid: number) => new RegExp(`"pid":${pid},.*SFU worker started`).test(log)
+      const all = workersOf(ground)
+      return all.length > 0 && all.every(started)
+    }, 20_000),
   async hit(ground) {
     const was = workersOf(ground)
     for (const pid of was) process.kill(pid, 'SIGKILL')
