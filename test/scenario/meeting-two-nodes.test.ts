@@ -244,16 +244,18 @@ test('a recorded meeting whose node is killed is recorded on, and no part of it 
   for (const one of [mum, dad]) assert.equal((await one.call('family')).status, 200)
   assert.equal(await mum.info({ do: 'record' }), 200)
   // A page of sound is written each second.
-  const sizes = () => {
-    const directory = join(pair.a.data, 'recordings')
+  const sizes = (node: TestServer) => {
+    const directory = join(node.data, 'recordings')
     const files = existsSync(directory) ? readdirSync(directory) : []
     return files.filter(file => file.endsWith('.opus')).map(file => statSync(join(directory, file)).size)
   }
-  await until(() => sizes().some(size => size > 1000), 15_000)
+  const isWritten = (node: TestServer) => until(() => sizes(node).some(size => size > 1000), 15_000)
+  await isWritten(pair.a)
   await pair.a.kill()
   for (const one of [mum, dad]) await one.turnTo(pair.b)
   await until(async () => (await meetings(pair.b))[0]?.recording === true, 15_000)
   await Promise.all([mum.hears([tones.dad]), dad.hears([tones.mum])])
+  await isWritten(pair.b)
   for (const one of [mum, dad]) await one.hangUp()
   await isQuiet(pair.b)
   await pair.restart(pair.a)
