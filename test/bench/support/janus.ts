@@ -9,6 +9,8 @@ export interface Janus {
   readonly pid: number
   /** Lets a plain-RTP participant into the room; `port` is its own, the answer is where it must send. */
   join(port: number, name: string): Promise<number>
+  /** Everybody goes. */
+  leave(): Promise<void>
   close(): Promise<void>
 }
 
@@ -21,7 +23,7 @@ export async function startJanus(port: number): Promise<Janus> {
   const file = (name: string, text: string) => writeFileSync(join(directory, name), text)
   file(
     'janus.jcfg',
-    `general: { configs_folder = "${directory}" debug_level = 2 events_folder = "${directory}/none" loggers_folder = "${directory}/none" }
+    `general: { session_timeout = 0 configs_folder = "${directory}" debug_level = 2 events_folder = "${directory}/none" loggers_folder = "${directory}/none" }
      plugins: { disable = "libjanus_duktape.so,libjanus_echotest.so,libjanus_lua.so,libjanus_nosip.so,libjanus_recordplay.so,libjanus_sip.so,libjanus_streaming.so,libjanus_textroom.so,libjanus_videocall.so,libjanus_videoroom.so,libjanus_voicemail.so" }
      transports: { disable = "libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,libjanus_rabbitmq.so,libjanus_websockets.so" }`,
   )
@@ -53,8 +55,11 @@ export async function startJanus(port: number): Promise<Janus> {
     () => printed,
   )
 
+  const sessions: number[] = []
+
   async function join_(own: number, name: string): Promise<number> {
     const session = (await ask('', { janus: 'create' })).data!.id
+    sessions.push(session)
     const handle = (await ask(`/${session}`, { janus: 'attach', plugin: 'janus.plugin.audiobridge' })).data!.id
     const rtp = { ip: '127.0.0.1', port: own, payload_type: 0 }
     const body = { request: 'join', room, display: name, codec: 'pcmu', rtp }
@@ -71,6 +76,9 @@ export async function startJanus(port: number): Promise<Janus> {
   return {
     pid: child.pid!,
     join: join_,
+    async leave() {
+      for (const session of sessions.splice(0)) await ask(`/${session}`, { janus: 'destroy' })
+    },
     async close() {
       if (child.exitCode === null) {
         const ended = new Promise(done => child.once('exit', done))

@@ -10,6 +10,8 @@ export type LoadAnswer = { ports: number[] } | { received: number[]; late: numbe
 const address = '127.0.0.1'
 const sockets: Socket[] = []
 const received: number[] = []
+// Ticks of all that was sent: who sends in parts goes on where it was.
+let sent = 0
 
 function ulaw(sample: number): number {
   const sign = sample < 0 ? 0x80 : 0
@@ -49,18 +51,18 @@ async function send(ports: number[], speakers: number, seconds: number) {
   received.fill(0)
   const began = performance.now()
   let late = 0
-  for (let tick = 0; tick < seconds * 50; tick++) {
+  for (let tick = 0; tick < seconds * 50; tick++, sent++) {
     const lag = performance.now() - began - tick * 20
     if (lag > 10) late++
     if (lag < 0) await wait(-lag)
     for (const [i, port] of ports.entries()) {
       const packet = Buffer.alloc(172)
       packet[0] = 0x80
-      packet[1] = tick === 0 ? 0x80 : 0
-      packet.writeUInt16BE((tick + 1) & 0xffff, 2)
-      packet.writeUInt32BE(tick * 160, 4)
+      packet[1] = sent === 0 ? 0x80 : 0
+      packet.writeUInt16BE((sent + 1) & 0xffff, 2)
+      packet.writeUInt32BE(sent * 160, 4)
       packet.writeUInt32BE(0x10000 + i, 8)
-      sounds[i]![tick % 50]!.copy(packet, 12)
+      sounds[i]![sent % 50]!.copy(packet, 12)
       sockets[i]!.send(packet, port, address)
     }
   }
