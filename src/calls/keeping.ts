@@ -129,17 +129,8 @@ export function legSnapshot(leg: Leg, dialog: DialogState): LegSnapshot {
   const { party, device, end, allow, localSdp, remoteSdp } = leg
   const { profile, address } = end
   return {
-    ...{
-      party,
-      device,
-      profile,
-      address,
-      anchored: leg.unplaced || end.leg !== undefined,
-      allow,
-      localSdp,
-      remoteSdp,
-      dialog,
-    },
+    ...{ party, device, profile, address, anchored: leg.unplaced || end.leg !== undefined },
+    ...{ allow, localSdp, remoteSdp, dialog },
     ...(leg.knowsReplaces ? { knowsReplaces: true } : {}),
     ...(leg.isWebPhone ? { isWebPhone: true } : {}),
   }

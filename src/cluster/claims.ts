@@ -1,7 +1,7 @@
 import { Refusal } from '../errors.ts'
 import type { RedisLink } from '../redis/redis.ts'
 import { createIsDead } from './dead.ts'
-import { leaseKey } from './kept-store.ts'
+import { leasesIn } from './kept-store.ts'
 import type { Members } from './members.ts'
 
 // Names of which the whole cluster has only one, such as the address of a meeting, belong to one life at a time:
@@ -58,9 +58,7 @@ export function createClaims({ redis, config, members, clock = () => performance
   const claim = redis.script<string>('claim', claimScript, 1)
   const release = redis.script<number>('releaseClaim', releaseScript, 1)
   const key = (name: string) => `${prefix}:claim:${name}`
-  const hasLease = async (owner: string) =>
-    (await redis.ask('hasLease', client => client.exists(leaseKey(prefix, owner)))) === 1
-  const isDead = createIsDead({ store: { hasLease }, members, leaseMs, clock })
+  const isDead = createIsDead({ store: leasesIn(redis, prefix), members, leaseMs, clock })
 
   async function read(text: string): Promise<Claim> {
     const at = text.indexOf(' ')

@@ -175,8 +175,7 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
     setFenced: (life: string) => redis.ask('setFenced', client => client.set(fenced(life), '1', 'PX', fencedMs)),
     isFenced: async (life: string) => (await redis.ask('isFenced', client => client.exists(fenced(life)))) === 1,
     clearFenced: (life: string) => redis.ask('clearFenced', client => client.del(fenced(life))),
-    hasLease: async (life: string) =>
-      (await redis.ask('hasLease', client => client.exists(leaseKey(prefix, life)))) === 1,
+    ...leasesIn(redis, prefix),
     /** Lets all its keys live on; false when it is not there. */
     async renew(name: string, dialogs: readonly string[]): Promise<boolean> {
       const keys = dialogs.map(dialogKey)
@@ -185,6 +184,13 @@ export function createKeptStore(redis: RedisLink, prefix: string) {
       )
       return there === 1
     },
+  }
+}
+
+/** Whether a life has its lease now. Refuses `store-unavailable`. */
+export function leasesIn(redis: RedisLink, prefix: string): { hasLease(life: string): Promise<boolean> } {
+  return {
+    hasLease: async life => (await redis.ask('hasLease', client => client.exists(leaseKey(prefix, life)))) === 1,
   }
 }
 

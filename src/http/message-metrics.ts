@@ -1,6 +1,7 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { Counter, Histogram, type Registry } from 'prom-client'
 import type { Events } from '../events.ts'
 import type { MessageFigures } from '../messaging/messaging.ts'
+import { gaugesOf } from './gauge-metrics.ts'
 
 const answerBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const deliveryBuckets = [0.005, 0.025, 0.1, 0.5, 1, 5, 60, 3600, 86400, 604800]
@@ -8,15 +9,7 @@ const deliveryBuckets = [0.005, 0.025, 0.1, 0.5, 1, 5, 60, 3600, 86400, 604800]
 /** Counts messages between phones; the returned functions end that. */
 export function countPagerMessages(registry: Registry, events: Events, figures: () => MessageFigures): (() => void)[] {
   const registers = [registry]
-  const gauge = (name: string, help: string, read: (now: MessageFigures) => number) =>
-    new Gauge({
-      name: `vaartha_messages_${name}`,
-      help,
-      registers,
-      collect() {
-        this.set(read(figures()))
-      },
-    })
+  const gauge = gaugesOf(registry, 'vaartha_messages', figures)
   gauge('kept', 'Messages that wait for their people, on all nodes.', now => now.kept)
   gauge('kept_people', 'People for whom messages wait.', now => now.people)
   gauge('sending', 'Messages that this node is sending.', now => now.sending)

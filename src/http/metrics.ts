@@ -9,6 +9,7 @@ import type { MaybePromise } from '../location/store.ts'
 import type { MediaLoad } from '../media/media.ts'
 import type { MessageFigures } from '../messaging/messaging.ts'
 import type { EngineStats } from '../sip/engine/engine.ts'
+import { gaugesOf } from './gauge-metrics.ts'
 import { countMediaNodes } from './media-metrics.ts'
 import { countPagerMessages } from './message-metrics.ts'
 
@@ -165,16 +166,7 @@ function countMessages(registry: Registry, events: Events): () => void {
 
 /** What is shared with other nodes through Redis. */
 function addStore(registry: Registry, deps: MetricsDeps): void {
-  const gauge = (name: string, help: string, read: (figures: StoreFigures) => number) =>
-    new Gauge({
-      name: `vaartha_${name}`,
-      help,
-      registers: [registry],
-      collect() {
-        const figures = deps.storeFigures()
-        if (figures !== undefined) this.set(read(figures))
-      },
-    })
+  const gauge = gaugesOf(registry, 'vaartha', deps.storeFigures)
   gauge('redis_up', '1 while Redis serves us, 0 while we go on without it.', figures => Number(figures.healthy))
   gauge('replica_bindings', 'Bindings of all nodes held in memory.', figures => figures.replica)
   gauge('store_waiting', 'Addresses whose registrations wait to be written to Redis.', figures => figures.waiting)
@@ -182,17 +174,7 @@ function addStore(registry: Registry, deps: MetricsDeps): void {
 
 /** This node's copy of accounts, groups, invitations and records. */
 function addDirectory(registry: Registry, deps: MetricsDeps): void {
-  const registers = [registry]
-  const gauge = (name: string, help: string, read: (figures: DirectoryFigures) => number) =>
-    new Gauge({
-      name: `vaartha_directory_${name}`,
-      help,
-      registers,
-      collect() {
-        const figures = deps.directoryFigures()
-        if (figures !== undefined) this.set(read(figures))
-      },
-    })
+  const gauge = gaugesOf(registry, 'vaartha_directory', deps.directoryFigures)
   gauge('waiting', 'Rows that the other nodes have not been told.', figures => figures.waiting)
   gauge('behind_seconds', 'How long the oldest of them has waited.', figures => figures.behindMs / 1000)
   gauge('lag_seconds', 'Age of the newest row of another node when it came.', figures => figures.lagMs / 1000)
@@ -273,16 +255,7 @@ function addGauges(registry: Registry, deps: MetricsDeps): void {
 
 function addCluster(registry: Registry, { clusterStats }: Pick<MetricsDeps, 'clusterStats'>): void {
   const registers = [registry]
-  const gauge = (name: string, help: string, read: (stats: ClusterStats) => number) =>
-    new Gauge({
-      name: `vaartha_${name}`,
-      help,
-      registers,
-      collect() {
-        const stats = clusterStats()
-        if (stats !== undefined) this.set(read(stats))
-      },
-    })
+  const gauge = gaugesOf(registry, 'vaartha', clusterStats)
   gauge('cluster_lease_age_seconds', 'Since this node renewed its lease.', stats => stats.leaseAge / 1000)
   gauge('cluster_leads', '1 while this node leads.', stats => (stats.leading ? 1 : 0))
   gauge('cluster_term', 'The term of the leader that this node knows of last.', stats => stats.term)
@@ -305,17 +278,7 @@ function addCluster(registry: Registry, { clusterStats }: Pick<MetricsDeps, 'clu
 /** The last drill that was done; none is shown before there was one. */
 function addDrills(registry: Registry, { drills }: Pick<MetricsDeps, 'drills'>): void {
   const last = () => drills().reports.find(({ result }) => result !== 'skipped')
-  type Report = NonNullable<ReturnType<typeof last>>
-  const gauge = (name: string, help: string, read: (report: Report) => number) =>
-    new Gauge({
-      name: `vaartha_drill_last_${name}`,
-      help,
-      registers: [registry],
-      collect() {
-        const report = last()
-        if (report !== undefined) this.set(read(report))
-      },
-    })
+  const gauge = gaugesOf(registry, 'vaartha_drill_last', last)
   gauge('passed', '1 when the last drill met its aims, else 0.', ({ result }) => (result === 'passed' ? 1 : 0))
   gauge('began_seconds', 'When it began, in seconds since 1970.', ({ began }) => Date.parse(began) / 1000)
   gauge('calls_lost', 'Its test calls that were lost.', ({ calls }) => calls.filter(({ kept }) => !kept).length)
@@ -324,15 +287,7 @@ function addDrills(registry: Registry, { drills }: Pick<MetricsDeps, 'drills'>):
 // prom-client's own collectors of these can't be stopped again.
 function addMedia(registry: Registry, { mediaLoad }: Pick<MetricsDeps, 'mediaLoad'>): void {
   const registers = [registry]
-  const gauge = (name: string, help: string, read: (load: MediaLoad) => number) =>
-    new Gauge({
-      name: `vaartha_media_${name}`,
-      help,
-      registers,
-      collect() {
-        this.set(read(mediaLoad()))
-      },
-    })
+  const gauge = gaugesOf(registry, 'vaartha_media', mediaLoad)
   gauge('ports', 'Plain phones whose media goes through this server.', load => load.ports)
   gauge('rooms', 'Bridges, meetings and tests that carry media now.', load => load.rooms)
   gauge('workers', 'SFU worker processes.', load => load.workers.length)

@@ -13,6 +13,8 @@ export interface SqlInboxDeps {
   log: Logger
 }
 
+type Row = Pick<Message, 'user' | 'id'>
+
 // The oldest of too many need not go at once.
 const forgetEvery = 32
 
@@ -60,6 +62,12 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
       .where('user', '=', message.user)
       .where('key', '=', message.key)
       .execute()
+
+  const change = ({ user, id }: Row, to: { owner?: string; kept?: number; message?: string }) =>
+    query.updateTable('messages').set(to).where('user', '=', user).where('id', '=', id).execute()
+  const keep = (row: Row) => change(row, { owner: '', kept: 1 })
+  const remove = ({ user, id }: Row) =>
+    query.deleteFrom('messages').where('user', '=', user).where('id', '=', id).returning('kept').executeTakeFirst()
 
   /** Requests that are too many to be remembered for one person, the oldest. */
   async function forget(inside: Pick<typeof query, 'deleteFrom'>, user: string): Promise<void> {
@@ -109,21 +117,11 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
         if (kept) add(user, 1)
         return 'held'
       }),
-    note: message =>
-      quietly(() =>
-        query
-          .updateTable('messages')
-          .set({ message: JSON.stringify(message) })
-          .where('user', '=', message.user)
-          .where('id', '=', message.id)
-          .execute(),
-      ),
+    note: message => quietly(() => change(message, { message: JSON.stringify(message) })),
     end: (message, status) =>
       quietly(async () => {
-        const { user, id } = message
         await said(message, status)
-        const gone = query.deleteFrom('messages').where('user', '=', user).where('id', '=', id).returning('kept')
-        if ((await gone.executeTakeFirst())?.kept === 1) add(user, -1)
+        if ((await remove(message))?.kept === 1) add(message.user, -1)
       }),
     async leave(message) {
       const { user, id } = message
@@ -143,14 +141,9 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
         room = before || (counts.get(user) ?? 0) < mostKept
         await said(message, room ? 202 : 480)
         if (room) {
-          await query
-            .updateTable('messages')
-            .set({ owner: '', kept: 1 })
-            .where('user', '=', user)
-            .where('id', '=', id)
-            .execute()
+          await keep(message)
           if (!before) add(user, 1)
-        } else await query.deleteFrom('messages').where('user', '=', user).where('id', '=', id).execute()
+        } else await remove(message)
       })
       return room
     },
@@ -184,14 +177,9 @@ export async function createSqlInbox({ database, life, mostKept, now, log }: Sql
         let left = query.selectFrom('messages').select(['user', 'id', 'kept'])
         left = of === undefined ? left.where('owner', 'not in', [life, '']) : left.where('owner', '=', of)
         const found = await left.execute()
-        for (const { user, id, kept } of found) {
-          await query
-            .updateTable('messages')
-            .set({ owner: '', kept: 1 })
-            .where('user', '=', user)
-            .where('id', '=', id)
-            .execute()
-          if (kept === 0) add(user, 1)
+        for (const row of found) {
+          await keep(row)
+          if (row.kept === 0) add(row.user, 1)
         }
         return [...new Set(found.map(({ user }) => user))]
       }),

@@ -3,7 +3,7 @@ import { whereIn } from '../calls/route.ts'
 import type { SrfPort } from '../calls/sip.ts'
 import type { ClusterRooms } from '../cluster/cluster.ts'
 import { createIsDead } from '../cluster/dead.ts'
-import { leaseKey } from '../cluster/kept-store.ts'
+import { leasesIn } from '../cluster/kept-store.ts'
 import { createSealer, secretsOf } from '../cluster/seal.ts'
 import type { Config } from '../config/schema.ts'
 import type { Database } from '../database/database.ts'
@@ -167,10 +167,9 @@ async function openInbox(rooms: MessagingRooms, now: () => number): Promise<Inbo
   const { createRedisInbox } = await import('./inbox-redis.ts')
   const { prefix } = config.store
   const { members } = rooms.cluster
-  const hasLease = async (owner: string) =>
-    (await redis.ask('hasLease', client => client.exists(leaseKey(prefix, owner)))) === 1
   const clock = () => performance.now()
-  const isDead = createIsDead({ store: { hasLease }, members, leaseMs: config.cluster.leaseMs, clock })
+  const store = leasesIn(redis, prefix)
+  const isDead = createIsDead({ store, members, leaseMs: config.cluster.leaseMs, clock })
   const sealer = createSealer(secretsOf(config.cluster))
   return createRedisInbox({ database, redis, sealer, prefix, life, mostKept, isDead, now, log })
 }
